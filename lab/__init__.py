@@ -1,0 +1,32 @@
+"""An adversarial-robustness lab: attacks, defenses, analysis and training behind a visual front end."""
+
+from lab.attacks import CATALOG as _ATTACKS
+from lab.attacks import attack
+from lab.data import CATALOG as _DATASETS
+from lab.data import load_data, load_picture
+from lab.models import CATALOG as _MODELS
+from lab.models import load_model
+from lab.tensors import Images
+from lab.types import DataError, GoalError, ImageError, LabError, LabWarning, ModelError, ParamError, Result
+
+__all__ = [
+    "DataError",
+    "GoalError",
+    "ImageError",
+    "Images",
+    "LabError",
+    "LabWarning",
+    "ModelError",
+    "ParamError",
+    "Result",
+    "attack",
+    "catalog",
+    "load_data",
+    "load_model",
+    "load_picture",
+]
+
+
+def catalog() -> dict[str, list[str]]:
+    """The keys of everything the lab has: models, attacks, defenses and data sets, in order."""
+    return {"models": list(_MODELS), "attacks": list(_ATTACKS), "defenses": [], "datasets": list(_DATASETS)}

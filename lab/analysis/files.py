@@ -1,0 +1,77 @@
+"""What is left of an attack once the picture is saved as a file and opened again."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from lab.evaluation.predict import predict
+from lab.types import Goal, Model
+
+
+def to_picture(x: Tensor) -> Image.Image:
+    """An image [C,H,W] in [0,1] as an 8-bit picture, each value rounded to the nearest of 256."""
+    values = (x.detach().cpu().clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
+    return Image.fromarray(values[..., 0] if values.shape[2] == 1 else values)
+
+
+def from_picture(picture: Image.Image) -> Tensor:
+    """An 8-bit picture as an image [1,C,H,W] in [0,1], as it is: not scaled, not cropped."""
+    data = torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.uint8)
+    return data.view(picture.height, picture.width, -1).permute(2, 0, 1).unsqueeze(0).float() / 255
+
+
+def encode(x: Tensor, kind: str = "PNG", **options: int) -> bytes:
+    """An image [C,H,W] as the bytes of a file."""
+    file = io.BytesIO()
+    to_picture(x).save(file, kind, **options)
+    return file.getvalue()
+
+
+@dataclass(frozen=True)
+class Survival:
+    """One way of saving and what the model sees in the file.
+
+    Attributes:
+        name: the format, for a person.
+        data: the file; empty where nothing was saved.
+        logits: of the picture read back from `data` [K].
+        success: whether the goal is still reached.
+        linf: largest change of a pixel from the clean image.
+    """
+
+    name: str
+    data: bytes
+    logits: Tensor
+    success: bool
+    linf: float
+
+
+def survival(model: Model, clean: Tensor, x: Tensor, goal: Goal) -> tuple[Survival, ...]:
+    """The attacked image as computed, as an 8-bit PNG, and as a JPEG of quality 75, each as the model sees it.
+
+    Args:
+        model: images -> logits.
+        clean: the clean image [1,C,H,W].
+        x: the attacked image [1,C,H,W].
+        goal: of this image.
+    """
+    saved = {
+        "As computed (32-bit)": b"",
+        "PNG, 8-bit": encode(x[0]),
+        "JPEG, quality 75": encode(x[0], "JPEG", quality=75),
+    }
+    found = []
+    for name, data in saved.items():
+        seen = x
+        if data:
+            with Image.open(io.BytesIO(data)) as picture:
+                seen = from_picture(picture).to(x)
+        logits = predict(model, seen)
+        success = bool(Goal(goal.labels.cpu(), goal.targeted).reached(logits.argmax(1))[0])
+        found.append(Survival(name, data, logits[0], success, (seen - clean).abs().max().item()))
+    return tuple(found)

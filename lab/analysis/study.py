@@ -1,0 +1,95 @@
+"""One attack on one image, with everything that a person wants to see of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from lab.analysis.spectrum import similarity
+from lab.attacks import attack
+from lab.attacks.run import Watch, make_goal
+from lab.evaluation.predict import predict
+from lab.types import Goal, Model, Result
+
+
+@dataclass(frozen=True)
+class Study:
+    """One attack on one image.
+
+    Attributes:
+        clean: the image [1,C,H,W], on the CPU.
+        seen: the class that the model sees in it.
+        goal: to leave that class, or to reach another.
+        clean_p: class probabilities of the clean image [K].
+        attacked_p: class probabilities of the attacked image [K].
+        result: of the attack, traced.
+        ssim: structural similarity of the two images.
+        norm: in which the attack is bounded.
+    """
+
+    clean: Tensor
+    seen: int
+    goal: Goal
+    clean_p: Tensor
+    attacked_p: Tensor
+    result: Result
+    ssim: float
+    norm: str
+
+    @property
+    def delta(self) -> Tensor:
+        """The perturbation [1,C,H,W]."""
+        return self.result.x - self.clean
+
+    @property
+    def now(self) -> int:
+        """The class that the model sees in the attacked image."""
+        return int(self.result.predictions[0])
+
+    @property
+    def fooled(self) -> bool:
+        """Whether the goal is reached."""
+        return bool(self.result.success[0])
+
+    @property
+    def moved(self) -> float:
+        """The size of the perturbation in the attack's norm."""
+        return self.result.distance[self.norm][0].item()
+
+
+def study(
+    model: Model,
+    x: Tensor,
+    key: str,
+    *,
+    target: int | None = None,
+    seed: int = 0,
+    cancel: Callable[[], bool] = lambda: False,
+    watch: Watch = lambda step, share: None,
+    params: Mapping[str, Any] | None = None,
+) -> Study:
+    """Attacks one image [1,C,H,W] away from the class that the model sees in it, or towards a target class.
+
+    The class that the model sees is what a person watches change, so it is what the attack leaves, even where the model
+    is wrong about the clean image.
+
+    Raises:
+        LabError: as `lab.attack`.
+    """
+    params = dict(params or {})
+    clean_logits = predict(model, x)
+    seen = int(clean_logits.argmax(1)[0])
+    result = attack(key, model, x, seen, target=target, seed=seed, trace=True, cancel=cancel, watch=watch, **params)
+    return Study(
+        clean=x.cpu(),
+        seen=seen,
+        goal=make_goal(x.cpu(), seen, target),
+        clean_p=clean_logits[0].softmax(0),
+        attacked_p=predict(model, result.x)[0].softmax(0),
+        result=result,
+        ssim=similarity(result.x, x),
+        norm=str(params.get("norm", "linf")),
+    )

@@ -1,0 +1,5 @@
+"""Where the bundled files lie."""
+
+from pathlib import Path
+
+ASSETS = Path(__file__).resolve().parent.parent / "assets"

@@ -1,0 +1,58 @@
+"""Attacks: the driver, the generators and their catalogue."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+
+from lab.attacks.catalog import CATALOG, find
+from lab.attacks.run import Watch, check_images, make_goal, run
+from lab.types import Model, Result
+
+__all__ = ["CATALOG", "attack"]
+
+
+def attack(
+    key: str,
+    model: Model,
+    x: Tensor,
+    y: Tensor | int,
+    *,
+    target: Tensor | int | None = None,
+    seed: int = 0,
+    trace: bool = False,
+    cancel: Callable[[], bool] = lambda: False,
+    watch: Watch = lambda step, share: None,
+    **params: Any,
+) -> Result:
+    """Attacks images with a method of the catalogue.
+
+    Args:
+        key: the attack, e.g. "fgsm", "bim", "pgd", "mi_fgsm".
+        model: images [N,C,H,W] in [0,1] -> logits [N,K]; any callable, a model of the lab or your own `nn.Module`. It
+            is never changed; one in training mode is attacked as a copy in eval mode.
+        x: clean images [N,C,H,W], floating point in [0,1].
+        y: their classes, int64 [N], or one number for all.
+        target: the classes to reach, [N] or one number; None to leave `y` for any other class.
+        seed: the same seed gives the same result, for each image whatever the batch around it.
+        trace: keep every iterate as a `Frame` in the result.
+        cancel: asked after every iterate; once it answers True, the attack ends with what it has.
+        watch: called after every iterate with (updates done, share of the images in finished chunks).
+        **params: the attack's parameters; numbers may be text such as "8/255".
+
+    Returns:
+        The adversarial images and what was measured of them, on the device of `x`.
+
+    Raises:
+        ParamError: for an unknown attack or parameter, or a value out of range.
+        ImageError, GoalError, ModelError: for images, labels or a model that cannot be used.
+    """
+    spec = find(key)
+    method = spec.build(**params)
+    x = check_images(x)
+    goal = make_goal(x, y, target)
+    return run(
+        method, model, x, goal, seed=seed, trace=trace, keep=spec.keep, access=spec.access, cancel=cancel, watch=watch
+    )

@@ -1,0 +1,88 @@
+"""The gradient family: one loop, configured by data (FGSM, BIM, PGD, MI-FGSM)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from lab.attacks.norms import NORMS, TINY
+from lab.params import param
+from lab.types import Goal, Iterate, Model, Steps
+
+
+def input_gradient(model: Model, x: Tensor, goal: Goal) -> tuple[Tensor, Tensor]:
+    """Logits [N,K] at x and the gradient [N,...] of each image's loss with respect to that image.
+
+    A model whose logits do not depend on x has a zero gradient. Parameters get no gradient.
+    """
+    x = x.detach().requires_grad_()
+    with torch.enable_grad():
+        logits = model(x)
+        if not logits.requires_grad:
+            return logits, torch.zeros_like(x)
+        (g,) = torch.autograd.grad(goal.loss(logits).sum(), x, allow_unused=True)
+    return logits.detach(), torch.zeros_like(x) if g is None else g
+
+
+@dataclass(frozen=True)
+class GradientAttack:
+    """Ascends the loss by steps along the gradient, staying within eps of the image and in [0,1].
+
+    Source: FGSM, Goodfellow et al. 2015 (steps=1); BIM, Kurakin et al. 2016; PGD, Madry et al. 2018 (random_start);
+        MI-FGSM, Dong et al. 2018, algorithm 1 (momentum).
+    Deviation: images are clipped to [0,1], which the FGSM paper does not mention. The momentum divides each gradient by
+        its mean absolute value instead of its L1 norm, as the authors' code does; the trajectory is the same.
+    """
+
+    eps: float = param(
+        8 / 255,
+        bounds={"linf": (0, 1), "l2": (0, 100)},
+        bounds_by="norm",
+        unit="(pixels lie in [0,1])",
+        pixels=True,
+        help="Largest allowed size of the perturbation, measured in the chosen norm.",
+    )
+    steps: int = param(10, bounds=(1, 1000), help="How many times the gradient is followed.")
+    alpha: float | None = param(
+        None,
+        bounds={"linf": (0, 1), "l2": (0, 100)},
+        bounds_by="norm",
+        unit="(pixels lie in [0,1])",
+        pixels=True,
+        help="Size of one step. Automatic: eps/steps, or 2.5 eps/steps with a random start.",
+    )
+    momentum: float = param(
+        0.0, bounds=(0, 2), help="Share of the accumulated gradient that each step keeps; 1 in the paper, 0 for none."
+    )
+    norm: Literal["linf", "l2"] = param("linf", help="How the size of the perturbation is measured.")
+    random_start: bool = param(False, help="Start at a random point within eps instead of at the image.")
+
+    @property
+    def step_size(self) -> float:
+        """alpha, or its automatic value."""
+        if self.alpha is not None:
+            return self.alpha
+        return (2.5 if self.random_start else 1.0) * self.eps / self.steps
+
+    def __call__(self, model: Model, x: Tensor, goal: Goal, rng: torch.Generator) -> Steps:
+        """Yields steps+1 iterates; all but the last carry their logits."""
+        norm, clean = NORMS[self.norm], x
+        project = norm.ball(clean, self.eps)
+        velocity = torch.zeros_like(x) if self.momentum else None
+        if self.random_start:
+            x = project(x + self.eps * norm.sample(rng, x))
+        for _ in range(self.steps):
+            logits, g = input_gradient(model, x, goal)
+            rows = yield Iterate(x, logits)
+            if rows is not None:
+                x, g, clean, goal = x[rows], g[rows], clean[rows], goal.rows(rows)
+                velocity = None if velocity is None else velocity[rows]
+                project = norm.ball(clean, self.eps)
+            if velocity is not None:
+                scale = g.abs().mean(dim=tuple(range(1, g.dim())), keepdim=True).clamp_(min=TINY)
+                g = velocity = self.momentum * velocity + g / scale
+            x = project(x + self.step_size * norm.steepest(g))
+        yield Iterate(x)

@@ -1,0 +1,394 @@
+"""The driver: runs any attack and owns what every attack needs.
+
+Validation, seeding, access control, query counting, chunking to memory, cancellation, early stop, tracing, and the
+measures of each iterate live here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import partial
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from lab import devices
+from lab.attacks.norms import distances
+from lab.types import (
+    Access,
+    Attack,
+    Frame,
+    Goal,
+    GoalError,
+    ImageError,
+    Iterate,
+    LabWarning,
+    Model,
+    ModelError,
+    Result,
+)
+
+Keep = Literal["last", "closest"]
+Watch = Callable[[int, float], None]
+"""Called after each iterate with the number of updates done and the share of the images that lie in finished chunks."""
+
+
+@dataclass
+class Watched:
+    """The model as the attack sees it: limited to its access, counted, and checked at its first answer."""
+
+    model: Model
+    access: Access
+    goal: Goal
+    forwards: int = 0
+    backwards: int = 0
+    checked: bool = False
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Logits [N,K], or labels [N] where the attack may see no more."""
+        self.forwards += len(x)
+        if self.access is not Access.GRADIENTS:
+            with torch.no_grad():
+                logits = self._answer(x)
+            return logits.argmax(1) if self.access is Access.LABELS else logits
+        logits = self._answer(x)
+        if logits.requires_grad:
+            logits.register_hook(self._count_backward)
+        return logits
+
+    def _answer(self, x: Tensor) -> Tensor:
+        if self.checked:
+            return self.model(x)
+        try:
+            logits = self.model(x)
+        except torch.OutOfMemoryError:
+            raise
+        except (RuntimeError, ValueError, IndexError, TypeError) as e:
+            reason = str(e).splitlines()[0] if str(e) else type(e).__name__
+            raise ModelError(f"the model cannot take images of shape {list(x.shape[1:])}: {reason}") from e
+        check_logits(logits, len(x), self.goal)
+        self.checked = True
+        return logits
+
+    def _count_backward(self, g: Tensor) -> None:
+        self.backwards += len(g)
+
+
+def check_logits(logits: object, rows: int, goal: Goal) -> None:
+    """Raises ModelError or GoalError unless these are logits [rows,K] that the goal can be asked of."""
+    if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != rows:
+        got = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise ModelError(f"the model must answer one row of logits per image, [{rows}, classes], but answered {got}")
+    classes = logits.shape[1]
+    if classes < 2:
+        raise ModelError(
+            "the model has one class only, so there is nothing to confuse it with: use one with two or more"
+        )
+    if not logits.isfinite().all():
+        raise ModelError("the model answers NaN or infinity for these images: check its weights and its input range")
+    highest = int(goal.labels.max())
+    if highest >= classes:
+        what = "target" if goal.targeted else "label"
+        raise GoalError(f"{what} {highest} does not exist: the model has {classes} classes, 0 to {classes - 1}")
+    with torch.no_grad():
+        if (logits >= 0).all() and (logits.sum(1) - 1).abs().max() < 1e-4:
+            message = "the model seems to answer probabilities; attacks expect logits, so leave out the softmax"
+            warnings.warn(message, LabWarning, stacklevel=2)
+
+
+def check_images(x: object) -> Tensor:
+    """The images, detached, if they are a batch that can be attacked.
+
+    Raises:
+        ImageError: unless x is a floating-point tensor [N,C,H,W], finite and within [0,1].
+    """
+    if not isinstance(x, Tensor):
+        raise ImageError(f"images must be a tensor [N,C,H,W], not {type(x).__name__}")
+    if x.dim() != 4:
+        raise ImageError(f"images must have the shape [N,C,H,W], not {list(x.shape)}")
+    if not x.is_floating_point():
+        raise ImageError(f"images must be floating point in [0,1], not {x.dtype}: divide bytes by 255")
+    if x.numel() == 0 and len(x):
+        raise ImageError(f"images of shape {list(x.shape[1:])} have no pixels")
+    if x.numel():
+        if not x.isfinite().all():
+            raise ImageError("images contain NaN or infinity")
+        low, high = x.min().item(), x.max().item()
+        if low < 0 or high > 1:
+            raise ImageError(f"pixels must lie in [0,1], but these span [{low:g}, {high:g}]")
+    return x.detach()
+
+
+def check_labels(labels: object, x: Tensor, what: str) -> Tensor:
+    """The labels as int64 [N] on x's device; one number stands for all images.
+
+    Raises:
+        GoalError: unless there is one whole, non-negative number per image.
+    """
+    if isinstance(labels, int) and not isinstance(labels, bool):
+        labels = torch.full((len(x),), labels)
+    if isinstance(labels, Sequence) and not isinstance(labels, str):
+        labels = torch.as_tensor(labels) if len(labels) else torch.zeros(0, dtype=torch.int64)
+    if not isinstance(labels, Tensor) or labels.is_floating_point() or labels.dtype == torch.bool:
+        got = labels.dtype if isinstance(labels, Tensor) else type(labels).__name__
+        raise GoalError(f"{what}s must be whole numbers, one per image, not {got}")
+    if labels.shape != (len(x),):
+        raise GoalError(f"{what}s must have the shape [{len(x)}], one per image, not {list(labels.shape)}")
+    if len(labels) and int(labels.min()) < 0:
+        raise GoalError(f"{what} {int(labels.min())} does not exist: classes are numbered from 0")
+    return labels.to(device=x.device, dtype=torch.int64)
+
+
+def make_goal(x: Tensor, y: object, target: object = None) -> Goal:
+    """The goal for images x [N,C,H,W]: to leave the classes y, or to reach the target classes.
+
+    Raises:
+        GoalError: for labels that do not fit, or a target that is the label already.
+    """
+    labels = check_labels(y, x, "label")
+    if target is None:
+        return Goal(labels)
+    targets = check_labels(target, x, "target")
+    same = (targets == labels).nonzero().flatten().tolist()
+    if same:
+        raise GoalError(f"the target of image {same[0]} is its own class {int(labels[same[0]])}: choose another class")
+    return Goal(targets, targeted=True)
+
+
+def in_eval_mode(model: Model) -> Model:
+    """The model, or a copy in eval mode where any part of it is in training mode; the model itself is not touched."""
+    if isinstance(model, nn.Module) and any(m.training for m in model.modules()):
+        return copy.deepcopy(model).eval()
+    return model
+
+
+def run(
+    attack: Attack,
+    model: Model,
+    x: Tensor,
+    goal: Goal,
+    *,
+    seed: int = 0,
+    trace: bool = False,
+    keep: Keep = "last",
+    access: Access = Access.GRADIENTS,
+    drop_solved: bool = False,
+    cancel: Callable[[], bool] = lambda: False,
+    watch: Watch = lambda step, share: None,
+) -> Result:
+    """Runs an attack to its end and measures what it found.
+
+    Args:
+        attack: the generator of iterates.
+        model: images in [0,1] -> logits; never changed. One in training mode is attacked as a copy in eval mode.
+        x: clean images [N,C,H,W] in [0,1].
+        goal: what the attack wants, for these images.
+        seed: the same seed gives the same result, whatever the batch size.
+        trace: keep every iterate as a `Frame`.
+        keep: "last" keeps the last iterate; "closest" the successful one nearest to the image (L2), else the last.
+        access: what the attack may ask of the model.
+        drop_solved: stop working on an image as soon as its goal is reached (ignored when traced).
+        cancel: asked after every iterate; once True, the attack ends with what it has.
+        watch: told of every iterate.
+
+    Raises:
+        ImageError, GoalError, ModelError: for what cannot be attacked.
+    """
+    x = check_images(x)
+    model = in_eval_mode(model)
+    if not len(x):
+        return _empty(x)
+    device = devices.of(model, x)
+    done: list[Result] = []
+    for part in devices.chunks(model, x) if len(x) > devices.SMALL else (slice(0, len(x)),):
+        chunk = _Chunk(
+            model=Watched(model, access, goal.rows(part)),
+            clean=x[part].to(device),
+            goal=Goal(goal.labels[part].to(device), goal.targeted),
+            keep=keep,
+            trace=trace,
+            drop_solved=drop_solved and not trace,
+        )
+        share = part.start / len(x)
+        chunk.run(attack, torch.Generator().manual_seed(seed), cancel, partial(_tell, watch, share))
+        done.append(chunk.result())
+        if not done[-1].complete:
+            rest = slice(part.stop, len(x))
+            if rest.start < len(x):
+                done.append(_untouched(model, x[rest].to(device), goal.rows(rest)))
+            break
+    return _join(done, x.device)
+
+
+def _tell(watch: Watch, share: float, step: int) -> None:
+    watch(step, share)
+
+
+class _Chunk:
+    """The state of one run over the images that fit into memory together."""
+
+    def __init__(self, model: Watched, clean: Tensor, goal: Goal, keep: Keep, trace: bool, drop_solved: bool) -> None:
+        n = len(clean)
+        self.model, self.clean, self.goal = model, clean, goal
+        self.keep, self.trace, self.drop_solved = keep, trace, drop_solved
+        self.x = clean.clone() if drop_solved else clean
+        self.logits: Tensor | None = None
+        self.closest = torch.full((n,), float("inf"), device=clean.device)
+        self.queries = torch.zeros(n, dtype=torch.int64)
+        self.backwards = torch.zeros(n, dtype=torch.int64)
+        self.rows = torch.arange(n, device=clean.device)
+        self.frames: list[Frame] = []
+        self.complete = True
+
+    def run(
+        self, attack: Attack, rng: torch.Generator, cancel: Callable[[], bool], watch: Callable[[int], None]
+    ) -> None:
+        """Draws the iterates one by one."""
+        steps = attack(self.model, self.clean, self.goal, rng)
+        send: Tensor | None = None
+        step = 0
+        try:
+            while True:
+                iterate = steps.send(send)
+                self._count()
+                send = self._take(iterate, step)
+                watch(step)
+                if send is not None and not len(send):
+                    break
+                if cancel():
+                    self.complete = False
+                    break
+                step += 1
+        except StopIteration:
+            pass
+        finally:
+            steps.close()
+
+    def _count(self) -> None:
+        """Shares the forwards and backwards since the last iterate among the images still at work."""
+        rows = self.rows.cpu()
+        self.queries[rows] += -(-self.model.forwards // len(rows))
+        self.backwards[rows] += -(-self.model.backwards // len(rows))
+        self.model.forwards = self.model.backwards = 0
+
+    def _take(self, it: Iterate, step: int) -> Tensor | None:
+        """Keeps what is to be kept of an iterate; the rows to go on with, where some are done."""
+        if not (self.trace or self.drop_solved or self.keep == "closest"):
+            self.x, self.logits = it.x, it.logits
+            return None
+        logits = self._evaluate(it.x) if it.logits is None else it.logits
+        if self.trace:
+            self.frames.append(self._frame(step, it.x, logits))
+        if self.logits is None:
+            self.logits = logits.clone()
+        goal = self.goal.rows(self.rows)
+        hit = goal.reached(logits.argmax(1))
+        better = torch.ones_like(hit)
+        if self.keep == "closest":
+            length = (it.x - self.clean[self.rows]).flatten(1).norm(dim=1)
+            best = self.closest[self.rows]
+            better = (hit & (length < best)) | (~hit & best.isinf())
+            self.closest[self.rows] = torch.where(hit & (length < best), length, best)
+        self.x, self.logits = self._store(self.x, it.x, better), self._store(self.logits, logits, better)
+        if not (self.drop_solved and self.keep == "last" and hit.any()):
+            return None
+        live = (~hit).nonzero().flatten()
+        self.rows = self.rows[live]
+        return live
+
+    def _store(self, into: Tensor, new: Tensor, better: Tensor) -> Tensor:
+        if len(new) == len(into) and bool(better.all()):
+            return new
+        into = into.clone()
+        into[self.rows[better]] = new[better]
+        return into
+
+    def _evaluate(self, x: Tensor) -> Tensor:
+        """The driver's own look at the model; not one of the attack's queries."""
+        with torch.no_grad():
+            return self.model.model(x)
+
+    def _frame(self, step: int, x: Tensor, logits: Tensor) -> Frame:
+        predictions = logits.argmax(1)
+        return Frame(
+            step=step,
+            x=x.cpu(),
+            loss=self.goal.loss(logits).cpu(),
+            margin=self.goal.margin(logits).cpu(),
+            predictions=predictions.cpu(),
+            confidence=logits.softmax(1).amax(1).cpu(),
+            distance={k: v.cpu() for k, v in distances(x, self.clean).items()},
+            success=self.goal.reached(predictions).cpu(),
+            queries=self.queries.clone(),
+        )
+
+    def result(self) -> Result:
+        """What stands at the end, measured."""
+        logits = self._evaluate(self.x) if self.logits is None else self.logits
+        if not logits.isfinite().all():
+            raise ModelError("the model answered NaN or infinity during the attack: check its weights")
+        predictions = logits.argmax(1)
+        return Result(
+            x=self.x,
+            success=self.goal.reached(predictions),
+            distance=distances(self.x, self.clean),
+            queries=self.queries,
+            backwards=self.backwards,
+            predictions=predictions,
+            confidence=logits.softmax(1).amax(1),
+            frames=tuple(self.frames),
+            complete=self.complete,
+        )
+
+
+def _untouched(model: Model, x: Tensor, goal: Goal) -> Result:
+    """The result for images that a cancelled run never came to."""
+    results = []
+    for part in devices.chunks(model, x):
+        own = goal.rows(part)
+        chunk = _Chunk(Watched(model, Access.SCORES, own), x[part], own, "last", False, False)
+        chunk.complete = False
+        results.append(chunk.result())
+    return _join(results, x.device)
+
+
+def _empty(x: Tensor) -> Result:
+    none, whole = torch.zeros(0, device=x.device), torch.zeros(0, dtype=torch.int64, device=x.device)
+    return Result(
+        x=x.clone(),
+        success=whole.bool(),
+        distance={"linf": none, "l2": none, "l0": whole},
+        queries=whole,
+        backwards=whole,
+        predictions=whole,
+        confidence=none,
+    )
+
+
+def _join(parts: Sequence[Result], device: torch.device) -> Result:
+    """The results of several chunks as one, on the caller's device."""
+    tensors = ("x", "success", "queries", "backwards", "predictions", "confidence")
+    return Result(
+        **{name: torch.cat([getattr(p, name).to(device) for p in parts]) for name in tensors},
+        distance={k: torch.cat([p.distance[k].to(device) for p in parts]) for k in parts[0].distance},
+        frames=_join_frames([p.frames for p in parts if p.frames]),
+        complete=all(p.complete for p in parts),
+    )
+
+
+def _join_frames(parts: Sequence[tuple[Frame, ...]]) -> tuple[Frame, ...]:
+    """Frames of the same step side by side; a chunk that ended earlier repeats its last one."""
+    if len(parts) < 2:
+        return parts[0] if parts else ()
+    names = [f.name for f in fields(Frame) if f.name not in ("step", "distance")]
+    joined = []
+    for step in range(max(map(len, parts))):
+        at = [p[min(step, len(p) - 1)] for p in parts]
+        merged = {name: torch.cat([getattr(f, name) for f in at]) for name in names}
+        distance = {k: torch.cat([f.distance[k] for f in at]) for k in at[0].distance}
+        joined.append(replace(at[0], step=step, distance=distance, **merged))
+    return tuple(joined)

@@ -1,0 +1,1 @@
+"""Evaluation: predictions and accuracies, clean and under attack."""

@@ -1,0 +1,328 @@
+"""Figures of one attack on one image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+import torch
+from plotly.subplots import make_subplots
+from torch import Tensor
+
+from lab.analysis.boundary import Plane
+from lab.analysis.linearity import Line
+from lab.figures.pictures import amplify, data_url
+from lab.figures.style import ADVERSARIAL, CLEAN, CONTROL, DIVERGING, OTHERS, SEQUENTIAL, TARGET, finish
+from lab.types import Frame
+
+MOST_FRAMES = 16
+"""Pictures that a player carries at most; longer runs are thinned, first and last kept."""
+
+
+def scaled(value: float, norm: str) -> str:
+    """A size for a person: pixels as n/255, Euclidean lengths as they are."""
+    return f"{value * 255:.3g}/255" if norm == "linf" else f"{value:.3g}"
+
+
+def top_classes(clean: Tensor, attacked: Tensor, classes: Sequence[str], count: int = 5) -> go.Figure:
+    """Bars of the most probable classes of both images, on the same classes.
+
+    Args:
+        clean: probabilities [K] of the clean image.
+        attacked: probabilities [K] of the attacked image.
+        classes: their names.
+        count: how many of each image.
+    """
+    chosen = list(
+        dict.fromkeys(
+            attacked.topk(min(count, len(classes))).indices.tolist()
+            + clean.topk(min(count, len(classes))).indices.tolist()
+        )
+    )
+    chosen.sort(key=lambda k: max(clean[k].item(), attacked[k].item()))
+    names = [classes[k] for k in chosen]
+    figure = go.Figure()
+    for label, p, colour in (("attacked", attacked, ADVERSARIAL), ("clean", clean, CLEAN)):
+        values = [p[k].item() for k in chosen]
+        figure.add_bar(
+            y=names,
+            x=values,
+            orientation="h",
+            name=label,
+            marker_color=colour,
+            text=[f"{v:.0%}" if v >= 0.005 else "" for v in values],
+            textposition="outside",
+            cliponaxis=False,
+            hovertemplate="%{y}: %{x:.2%}<extra>" + label + "</extra>",
+        )
+    figure.update_xaxes(range=[0, 1.12], tickformat=".0%", tickvals=[0, 0.5, 1])
+    return finish(
+        figure, height=64 + 34 * len(chosen), legend=True, bargap=0.25, legend_traceorder="reversed", barmode="group"
+    )
+
+
+def player(frames: Sequence[Frame], clean: Tensor, row: int, norm: str) -> go.Figure:
+    """The trajectory of one image, scrubbed in the browser: pictures above, curves with a moving mark below.
+
+    Args:
+        frames: the trace of the attack.
+        clean: the clean image [C,H,W].
+        row: which image of the batch.
+        norm: in which its size is told.
+    """
+    steps = [f.step for f in frames]
+    shown = sorted({round(i) for i in np.linspace(0, len(frames) - 1, min(MOST_FRAMES, len(frames)))})
+    curves = (
+        ("confidence in the predicted class", [f.confidence[row].item() for f in frames], TARGET),
+        ("margin (logits)", [f.margin[row].item() for f in frames], CLEAN),
+        ("loss", [f.loss[row].item() for f in frames], ADVERSARIAL),
+    )
+    figure = make_subplots(
+        rows=4,
+        cols=2,
+        specs=[[{}, {}], *[[{"colspan": 2}, None]] * 3],
+        row_heights=[0.46, 0.18, 0.18, 0.18],
+        vertical_spacing=0.055,
+        horizontal_spacing=0.03,
+        subplot_titles=["image at this iteration", "its perturbation", *[name for name, _, _ in curves]],
+    )
+    moving: list[list[go.BasePlotlyType]] = []
+    for i in shown:
+        x = frames[i].x[row]
+        images = [go.Image(source=data_url(p), hoverinfo="skip") for p in (x, amplify(x - clean)[0])]
+        marks = [
+            go.Scatter(x=[steps[i]], y=[values[i]], mode="markers", marker={"size": 11, "color": colour})
+            for _, values, colour in curves
+        ]
+        moving.append([*images, *marks])
+    for k, trace in enumerate(moving[-1]):
+        figure.add_trace(trace, row=1 if k < 2 else k, col=1 + (k == 1))
+    for k, (name, values, colour) in enumerate(curves):
+        line = {"color": colour, "width": 2}
+        hover = "iteration %{x}: %{y:.4g}<extra>" + name + "</extra>"
+        figure.add_scatter(x=steps, y=values, mode="lines", line=line, hovertemplate=hover, row=k + 2, col=1)
+    figure.add_hline(y=0, line={"dash": "dot", "color": CONTROL, "width": 1}, row=3, col=1)
+    figure.frames = [
+        go.Frame(name=str(steps[i]), data=data, traces=list(range(5))) for i, data in zip(shown, moving, strict=True)
+    ]
+    figure.update_xaxes(visible=False, row=1)
+    figure.update_yaxes(visible=False, row=1)
+    figure.update_xaxes(matches="x3", row=2)
+    for r in (2, 3):
+        figure.update_xaxes(showticklabels=False, row=r)
+    figure.update_xaxes(title="iteration", row=4)
+    figure.update_yaxes(range=[0, 1.05], tickformat=".0%", row=2)
+    figure.update_annotations(font_size=13)
+    _controls(figure, [(str(steps[i]), _moment(frames[i], row, norm)) for i in shown])
+    finish(figure, height=820)
+    return figure.update_layout(margin={"t": 30, "b": 90})
+
+
+def _moment(frame: Frame, row: int, norm: str) -> str:
+    return f"iteration {frame.step}, moved by {scaled(frame.distance[norm][row].item(), norm)}"
+
+
+def _controls(figure: go.Figure, moments: Sequence[tuple[str, str]]) -> None:
+    still = {"mode": "immediate", "frame": {"duration": 0, "redraw": True}, "transition": {"duration": 0}}
+    playing = {"fromcurrent": True, "frame": {"duration": 350, "redraw": True}, "transition": {"duration": 0}}
+    steps = [{"method": "animate", "label": name, "args": [[name], still], "value": label} for name, label in moments]
+    figure.update_layout(
+        sliders=[
+            {
+                "active": len(steps) - 1,
+                "steps": steps,
+                "x": 0.16,
+                "len": 0.84,
+                "y": -0.06,
+                "yanchor": "top",
+                "pad": {"t": 0, "b": 0},
+                "currentvalue": {"prefix": "iteration ", "xanchor": "left"},
+            }
+        ],
+        updatemenus=[
+            {
+                "type": "buttons",
+                "direction": "left",
+                "showactive": False,
+                "x": 0,
+                "y": -0.075,
+                "xanchor": "left",
+                "yanchor": "top",
+                "buttons": [
+                    {"label": "Play", "method": "animate", "args": [None, playing]},
+                    {"label": "Stop", "method": "animate", "args": [[None], still]},
+                ],
+            }
+        ],
+    )
+
+
+def line(result: Line, classes: Sequence[str], norm: str, count: int = 4) -> go.Figure:
+    """Logits along the attack's direction, with noise of the same norm as the control.
+
+    Args:
+        result: the model along the line.
+        classes: class names.
+        norm: in which epsilon is measured.
+        count: how many classes besides the clean one are drawn.
+    """
+    unit = 255 if norm == "linf" else 1
+    eps = (result.eps * unit).tolist()
+    zero = len(eps) // 2
+    seen = int(result.logits[zero].argmax())
+    final = int(result.logits[-1].argmax())
+    rivals = result.logits.amax(0).topk(min(count + 2, len(classes))).indices.tolist()
+    chosen = list(dict.fromkeys([seen, final, *rivals]))[: count + 1]
+    figure = make_subplots(
+        rows=2,
+        cols=1,
+        shared_xaxes=True,
+        row_heights=[0.62, 0.38],
+        vertical_spacing=0.09,
+        subplot_titles=["along the attack", "along random noise of the same size (control)"],
+    )
+    spare = [c for c in OTHERS if c not in (CLEAN, ADVERSARIAL)]
+    for i, k in enumerate(chosen):
+        colour = CLEAN if k == seen else ADVERSARIAL if k == final else spare[i % len(spare)]
+        for row, logits in ((1, result.logits), (2, result.noise)):
+            figure.add_scatter(
+                x=eps,
+                y=logits[:, k].tolist(),
+                mode="lines",
+                name=classes[k],
+                legendgroup=str(k),
+                showlegend=row == 1,
+                line={"color": colour, "width": 3 if k in (seen, final) else 1.5},
+                hovertemplate="%{x:.3g}: %{y:.2f}<extra>" + classes[k] + "</extra>",
+                row=row,
+                col=1,
+            )
+    if result.flip is not None:
+        figure.add_vline(
+            x=result.flip * unit,
+            line={"dash": "dash", "color": CONTROL},
+            row=1,
+            col=1,
+            annotation_text="class flips",
+            annotation_position="top left",
+        )
+    figure.update_yaxes(title="logit")
+    figure.update_xaxes(title="epsilon" + (" (n/255)" if norm == "linf" else " (L2)"), row=2)
+    finish(figure, height=560, legend=True)
+    figure.update_annotations(font_size=13)
+    return figure.update_layout(margin={"t": 70}, legend={"y": 1.06})
+
+
+def plane(result: Plane, classes: Sequence[str], reached: str) -> go.Figure:
+    """Classes over (attack direction x random direction), the clean and the attacked image marked.
+
+    Args:
+        result: the classes on the plane.
+        classes: their names.
+        reached: the size of the attack, for the axis title.
+    """
+    present, counts = result.classes.unique(return_counts=True)
+    present = present[counts.argsort(descending=True)]
+    zero = len(result.across) // 2
+    seen = int(result.classes[zero, (result.along.abs()).argmin()])
+    attacked = int(result.classes[zero, (result.along - 1).abs().argmin()])
+    order = list(dict.fromkeys([seen, attacked, *present.tolist()]))[:8]
+    spare = [c for c in OTHERS if c not in (CLEAN, ADVERSARIAL, CONTROL)]
+    colours = [
+        CLEAN if k == seen else ADVERSARIAL if k == attacked else spare[i % len(spare)] for i, k in enumerate(order)
+    ]
+    index = torch.full_like(result.classes, len(order))
+    for i, k in enumerate(order):
+        index[result.classes == k] = i
+    names = [classes[k] for k in order] + ["any other class"]
+    colours.append("#CCCCCC")
+    scale = [[e / len(names), c] for i, c in enumerate(colours) for e in (i, i + 1)]
+    hover = [
+        [f"{classes[int(k)]} ({p:.0%})" for k, p in zip(ks, ps, strict=True)]
+        for ks, ps in zip(result.classes.tolist(), result.confidence.tolist(), strict=True)
+    ]
+    u, v = result.along.tolist(), result.across.tolist()
+    figure = go.Figure(
+        go.Heatmap(
+            x=u,
+            y=v,
+            z=index.numpy(),
+            colorscale=scale,
+            zmin=0,
+            zmax=len(names),
+            showscale=False,
+            text=hover,
+            opacity=0.85,
+            hovertemplate="%{text}<br>%{x:.2f} along, %{y:.2f} across<extra></extra>",
+        )
+    )
+    used = set(index.flatten().tolist())
+    for i, (name, colour) in enumerate(zip(names, colours, strict=True)):
+        if i in used:
+            marker = {"size": 12, "color": colour, "symbol": "square"}
+            figure.add_scatter(x=[None], y=[None], mode="markers", marker=marker, name=name)
+    figure.add_scatter(
+        x=[0, 1],
+        y=[0, 0],
+        mode="markers+text",
+        text=["clean", "attacked"],
+        textposition="top center",
+        marker={"size": 12, "color": "white", "line": {"color": "black", "width": 2}, "symbol": ["circle", "x"]},
+        textfont={"color": "black", "size": 14},
+        showlegend=False,
+        hoverinfo="skip",
+    )
+    figure.update_xaxes(title=f"along the attack (1 = {reached})", constrain="domain")
+    figure.update_yaxes(title="across: a random direction", scaleanchor="x", constrain="domain")
+    finish(figure, height=520, legend=True)
+    return figure.update_layout(margin={"t": 60})
+
+
+def channels(delta: Tensor, limit: float, norm: str) -> go.Figure:
+    """A perturbation [C,H,W], one map a channel, on a diverging scale with limits at +-limit."""
+    names = ["gray"] if len(delta) == 1 else ["red", "green", "blue"]
+    unit = 255.0
+    figure = make_subplots(rows=1, cols=len(delta), subplot_titles=names, horizontal_spacing=0.03)
+    for i, channel in enumerate(delta):
+        figure.add_trace(
+            go.Heatmap(
+                z=(channel * unit).numpy().astype(np.float32),
+                coloraxis="coloraxis",
+                hovertemplate="row %{y}, column %{x}: %{z:.2f}/255<extra></extra>",
+            ),
+            row=1,
+            col=i + 1,
+        )
+        axis = "" if i == 0 else str(i + 1)
+        figure.update_yaxes(
+            autorange="reversed", scaleanchor=f"x{axis}", constrain="domain", visible=False, row=1, col=i + 1
+        )
+    figure.update_xaxes(visible=False, constrain="domain")
+    colours = {
+        "colorscale": DIVERGING,
+        "cmin": -limit * unit,
+        "cmax": limit * unit,
+        "cmid": 0,
+        "colorbar": {"title": "n/255", "thickness": 14},
+    }
+    return finish(figure, height=330).update_layout(coloraxis=colours, margin={"t": 40})
+
+
+def spectrum(amplitudes: Tensor) -> go.Figure:
+    """The amplitudes [H,W] of a perturbation's spectrum, on a logarithmic scale."""
+    height, width = amplitudes.shape
+    figure = go.Figure(
+        go.Heatmap(
+            z=torch.log10(amplitudes + 1e-8).numpy().astype(np.float32),
+            x=np.fft.fftshift(np.fft.fftfreq(width)).astype(np.float32),
+            y=np.fft.fftshift(np.fft.fftfreq(height)).astype(np.float32),
+            colorscale=SEQUENTIAL,
+            zmin=float(torch.log10(amplitudes.flatten().quantile(0.02) + 1e-8)),
+            colorbar={"title": "log10", "thickness": 14},
+            hovertemplate="%{x:.2f}, %{y:.2f} cycles per pixel: 10^%{z:.2f}<extra></extra>",
+        )
+    )
+    figure.update_xaxes(title="cycles per pixel, horizontal", constrain="domain")
+    figure.update_yaxes(title="vertical", scaleanchor="x", constrain="domain")
+    return finish(figure, height=360)

@@ -1,0 +1,41 @@
+"""Exact pictures: tensors to pixels, enlarged only by whole factors."""
+
+from __future__ import annotations
+
+import base64
+
+import torch
+from torch import Tensor
+
+from lab.analysis.files import encode
+
+
+def enlarge(x: Tensor, least: int = 224) -> Tensor:
+    """An image [C,H,W] with every pixel repeated, by the whole factor that brings its width nearest to `least`."""
+    factor = max(1, round(least / x.shape[-1]))
+    return x.repeat_interleave(factor, dim=-1).repeat_interleave(factor, dim=-2)
+
+
+def amplify(delta: Tensor) -> tuple[Tensor, float]:
+    """A perturbation [C,H,W] as a picture around mid-gray, and the factor by which it is amplified.
+
+    The largest change becomes black or white; no change stays mid-gray.
+    """
+    largest = delta.abs().max().item()
+    factor = 0.5 / largest if largest else 1.0
+    return 0.5 + delta * factor, factor
+
+
+def png(x: Tensor) -> bytes:
+    """An image [C,H,W] in [0,1] as a PNG, each value rounded to the nearest of 256."""
+    return encode(x)
+
+
+def data_url(x: Tensor, least: int = 0) -> str:
+    """The same as a data URL, enlarged where `least` asks for it."""
+    return "data:image/png;base64," + base64.b64encode(png(enlarge(x, least) if least else x)).decode()
+
+
+def bytes_of(x: Tensor) -> Tensor:
+    """An image [C,H,W] in [0,1] as the bytes [H,W,C] that its PNG holds."""
+    return (x.detach().cpu().clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0)

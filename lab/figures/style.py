@@ -1,0 +1,35 @@
+"""What colours mean, the same everywhere, and the look that all charts share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import plotly.graph_objects as go
+
+CLEAN = "#0072B2"
+ADVERSARIAL = "#D55E00"
+CONTROL = "#8A8A8A"
+TARGET = "#009E73"
+OTHERS = ("#56B4E9", "#E69F00", "#CC79A7", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#8A8A8A")
+"""The Okabe-Ito set, which colour-blind people can tell apart."""
+DIVERGING = "RdBu"
+SEQUENTIAL = "Cividis"
+
+CONFIG: dict[str, Any] = {"displaylogo": False, "modeBarButtonsToRemove": ["lasso2d", "select2d"]}
+"""Options of every chart on a page."""
+
+
+def finish(figure: go.Figure, *, height: int, title: str = "", legend: bool = False, **layout: Any) -> go.Figure:
+    """The shared look: title on the left, room for direct labels, a legend only where asked."""
+    figure.update_layout(
+        height=height,
+        title={"text": title, "x": 0, "xanchor": "left", "font": {"size": 15}} if title else None,
+        margin={"l": 10, "r": 10, "t": 44 if title else 10, "b": 10},
+        showlegend=legend,
+        font={"size": 13},
+        legend={"orientation": "h", "yanchor": "bottom", "y": 1.0, "x": 0},
+        **layout,
+    )
+    figure.update_xaxes(automargin=True)
+    figure.update_yaxes(automargin=True)
+    return figure

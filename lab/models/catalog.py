@@ -1,0 +1,109 @@
+"""The models by key, and how to load them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+
+from lab import devices
+from lab.assets import ASSETS
+from lab.models import nets, weights, zoo
+from lab.models.cards import Card, Classifier, Fit, Robust, read_card
+from lab.types import ModelError
+
+SHIPPED = ("mnist/cnn", "fashion_mnist/cnn")
+"""Models that the lab trained itself; weights and card lie in assets/weights."""
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """One model of the catalogue: its card and how to load it (both made when asked for)."""
+
+    key: str
+    card: Callable[[], Card]
+    load: Callable[[], Classifier]
+
+
+def shipped_card(file: Path) -> Card:
+    """The card of a model of our own training, from the JSON beside its weights."""
+    told = read_card(file.with_suffix(".json"))
+    shape = tuple(told["input_shape"])
+    return Card(
+        key=told["key"],
+        name=told["name"],
+        summary=told["summary"],
+        classes=tuple(told["classes"]),
+        input_shape=(shape[0], shape[1], shape[2]),
+        fit=Fit(shape[1], shape[1], gray=shape[0] == 1, bright_on_dark=shape[0] == 1),
+        source=f"trained by the lab: {told['command']}",
+        licence=told["licence"],
+        bundled=True,
+        parameters=told["parameters"],
+        accuracy=told["accuracy"],
+        accuracy_note=f"on the {told['accuracy_n']:,} official test images",
+        robust=tuple(Robust(r["attack"], r["norm"], r["eps"], r["accuracy"], r["n"]) for r in told.get("robust", ())),
+        details=told,
+    )
+
+
+def load_shipped(file: Path) -> Classifier:
+    """A model of our own training.
+
+    Raises:
+        ModelError: where card or weights are missing, damaged, or do not belong together.
+    """
+    card = shipped_card(file)
+    net = nets.build(card.details["architecture"], card.input_shape, len(card.classes))
+    weights.load_into(net, file)
+    return Classifier(net, card)
+
+
+def _specs() -> Mapping[str, ModelSpec]:
+    found = [
+        ModelSpec(f"imagenet/{name}", partial(zoo.lite_card, name), partial(zoo.load_lite, name))
+        for name in zoo.LITE_SIZES
+    ]
+    for key in SHIPPED:
+        file = ASSETS / "weights" / f"{key}.safetensors"
+        found.append(ModelSpec(key, cache(partial(shipped_card, file)), partial(load_shipped, file)))
+    found += [_torchvision(name) for name in zoo.TORCHVISION]
+    return {spec.key: spec for spec in found}
+
+
+def _torchvision(name: str) -> ModelSpec:
+    return ModelSpec(f"imagenet/{name}", partial(zoo.torchvision_card, name), partial(zoo.load_torchvision, name))
+
+
+CATALOG: Mapping[str, ModelSpec] = _specs()
+
+
+def find(key: str) -> ModelSpec:
+    """The catalogue's entry for a key; any torchvision classifier has one, listed or not.
+
+    Raises:
+        ModelError: where there is no such model.
+    """
+    if key in CATALOG:
+        return CATALOG[key]
+    task, _, name = str(key).partition("/")
+    if task == "imagenet" and name:
+        zoo.weights_of(name)
+        return _torchvision(name)
+    raise ModelError(f"there is no model '{key}': the lab has {', '.join(CATALOG)}")
+
+
+def load_model(key: str) -> Classifier:
+    """A model of the catalogue, in eval mode, frozen, on the lab's device.
+
+    Args:
+        key: e.g. "imagenet/efficientnet_lite0", "mnist/cnn", "imagenet/resnet50".
+
+    Returns:
+        Images [N,C,H,W] in [0,1] -> logits [N,K]; `.card` says what is known of it.
+
+    Raises:
+        ModelError: for an unknown key, weights that cannot be fetched, or a damaged file.
+    """
+    return find(key).load().to(devices.pick())

@@ -1,0 +1,66 @@
+"""What a finished net is measured by, for its card: clean accuracy, and accuracy under PGD with restarts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from lab.training.fit import accuracy
+from lab.training.rules import perturb
+
+BATCH = 250
+
+
+@dataclass(frozen=True)
+class Stand:
+    """Accuracy under an attack.
+
+    Attributes:
+        attack: the attack's key.
+        norm: of the perturbation.
+        eps: its radius.
+        n: how many images were attacked, the first ones of the official test file.
+        accuracy: share of them classified right clean and in every run of the attack.
+        notes: how the attack was run.
+    """
+
+    attack: str
+    norm: str
+    eps: float
+    n: int
+    accuracy: float
+    notes: str
+
+
+def clean_accuracy(net: nn.Module, x: Tensor, y: Tensor) -> float:
+    """Share of images [N,C,H,W] classified as y [N]."""
+    return accuracy(net, x, y)
+
+
+def pgd_accuracy(
+    net: nn.Module, x: Tensor, y: Tensor, *, eps: float, steps: int = 50, restarts: int = 2, seed: int = 0
+) -> Stand:
+    """Accuracy under PGD from several random starts; an image must stand them all.
+
+    Args:
+        net: images [N,C,H,W] in [0,1] -> logits, in eval mode.
+        x: images [N,C,H,W].
+        y: their classes [N].
+        eps: L-infinity radius.
+        steps: steps per start, each of 5 eps / steps.
+        restarts: starts per image.
+        seed: of the random starts.
+    """
+    rng = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        standing = torch.cat([net(c).argmax(1) for c in torch.split(x, BATCH)]) == y
+    alpha = 5 * eps / steps
+    for _ in range(restarts):
+        for rows in torch.split(standing.nonzero().squeeze(1), BATCH):
+            z = perturb(net, x[rows], y[rows], rng, eps=eps, alpha=alpha, steps=steps)
+            with torch.no_grad():
+                standing[rows] &= net(z).argmax(1) == y[rows]
+    notes = f"{steps} steps of {alpha:g}, {restarts} random starts per image, an image must stand them all"
+    return Stand("pgd", "linf", eps, len(x), int(standing.sum()) / len(x), notes)

@@ -1,0 +1,179 @@
+"""The words the lab speaks: goals, iterates, frames, results, papers and the error classes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+Model = Callable[[Tensor], Tensor]
+"""Images [N,C,H,W] in [0,1] -> logits [N,K]."""
+
+
+class LabError(ValueError):
+    """Anything the lab refuses; its text is one sentence that says what was expected, what came, and what to do."""
+
+
+class ImageError(LabError):
+    """An image or a batch of images that cannot be used."""
+
+
+class GoalError(LabError):
+    """A label or target that does not exist or makes no sense."""
+
+
+class ParamError(LabError):
+    """A parameter that is unknown or out of range, or an unknown method."""
+
+
+class ModelError(LabError):
+    """A model that is unknown, cannot be loaded, or does not behave as a classifier."""
+
+
+class DataError(LabError):
+    """A data set that is unknown or cannot be read."""
+
+
+class LabWarning(UserWarning):
+    """Something that works but probably not as meant."""
+
+
+@dataclass(frozen=True)
+class Paper:
+    """A published source."""
+
+    title: str
+    authors: str
+    year: int
+    arxiv: str
+
+    @property
+    def url(self) -> str:
+        """Where the paper can be read."""
+        return f"https://arxiv.org/abs/{self.arxiv}"
+
+    @property
+    def citation(self) -> str:
+        """Authors, title and year on one line."""
+        return f"{self.authors}: {self.title} ({self.year})"
+
+
+class Access(Enum):
+    """What an attack may ask of the model; the driver enforces it."""
+
+    GRADIENTS = "white box: logits and gradients"
+    SCORES = "black box: logits only"
+    LABELS = "black box: the predicted label only"
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What an attack wants, per image: leave the true class, or reach a target class.
+
+    The only place that knows what "targeted" means.
+
+    Attributes:
+        labels: int64 [N]; the true classes, or the target classes when `targeted`.
+        targeted: whether `labels` are to be reached instead of left.
+    """
+
+    labels: Tensor
+    targeted: bool = False
+
+    def loss(self, logits: Tensor) -> Tensor:
+        """Cross-entropy per image [N], signed so that an attack always ascends it."""
+        loss = F.cross_entropy(logits, self.labels, reduction="none")
+        return -loss if self.targeted else loss
+
+    def margin(self, logits: Tensor) -> Tensor:
+        """What still separates each image from the goal [N], in logits; negative once the goal is reached.
+
+        Untargeted: logit of the true class minus the largest other. Targeted: largest other minus the target's.
+        """
+        own = self.labels.unsqueeze(1)
+        others = logits.scatter(1, own, float("-inf")).amax(1)
+        gap = logits.gather(1, own).squeeze(1) - others
+        return -gap if self.targeted else gap
+
+    def reached(self, predictions: Tensor) -> Tensor:
+        """Whether each prediction [N] satisfies the goal, bool [N]."""
+        hit = predictions == self.labels
+        return hit if self.targeted else ~hit
+
+    def rows(self, index: Tensor | slice) -> Goal:
+        """The goal of some of the images."""
+        return Goal(self.labels[index], self.targeted)
+
+
+@dataclass(frozen=True)
+class Iterate:
+    """One state of an attack: the images and, where the attack has them anyway, the logits at these images."""
+
+    x: Tensor
+    logits: Tensor | None = None
+
+
+Steps = Generator[Iterate, Tensor | None, None]
+"""What an attack returns. The driver may send the rows (int64 indices into the last iterate) to go on with; an attack
+that cannot drop rows ignores what is sent."""
+
+Attack = Callable[[Model, Tensor, Goal, torch.Generator], Steps]
+"""(model, clean images, goal, random numbers) -> iterates, the first before any update and the last after the last."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What the driver makes of one iterate; every tensor has one row per image, on the CPU.
+
+    Attributes:
+        step: how many updates lie behind this iterate.
+        x: images [N,C,H,W].
+        loss: the goal's loss, which the attack ascends.
+        margin: what separates the image from the goal, in logits; negative once reached.
+        predictions: class per image.
+        confidence: softmax probability of that class.
+        distance: "linf", "l2" and "l0" from the clean image.
+        success: whether the goal is reached.
+        queries: forward passes per image so far.
+    """
+
+    step: int
+    x: Tensor
+    loss: Tensor
+    margin: Tensor
+    predictions: Tensor
+    confidence: Tensor
+    distance: Mapping[str, Tensor]
+    success: Tensor
+    queries: Tensor
+
+
+@dataclass(frozen=True)
+class Result:
+    """What is left of an attack when it ends; every tensor has one row per image.
+
+    Attributes:
+        x: adversarial images [N,C,H,W] in [0,1].
+        success: whether the goal is reached at `x`, bool [N].
+        distance: from the clean images: "linf" (largest change), "l2" (Euclidean), "l0" (values changed), each [N].
+        queries: forward passes per image, int64 [N].
+        backwards: backward passes per image, int64 [N].
+        predictions: the model's classes at `x`, int64 [N].
+        confidence: softmax probability of the predicted classes [N].
+        frames: the iterates with their measures; empty unless traced.
+        complete: False where the attack was cancelled before its last step.
+    """
+
+    x: Tensor
+    success: Tensor
+    distance: Mapping[str, Tensor]
+    queries: Tensor
+    backwards: Tensor
+    predictions: Tensor
+    confidence: Tensor
+    frames: tuple[Frame, ...] = field(default=(), repr=False)
+    complete: bool = True

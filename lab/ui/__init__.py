@@ -1,0 +1,1 @@
+"""The pages' parts; the only package that knows Streamlit."""

@@ -1,0 +1,169 @@
+"""Long work off the page's thread: one worker per device, progress, cancel, the newest request of a session wins.
+
+A job computes in the worker and never touches Streamlit. The page asks for its outcome at every run; while the job is
+at work, a fragment draws its progress and runs the page once more when it ends.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as NotYet
+from dataclasses import dataclass, field
+from threading import Event
+from typing import Any, TypeVar, cast
+
+import streamlit as st
+
+from lab import devices
+from lab.types import LabError
+from lab.ui.show import say
+
+T = TypeVar("T")
+KEPT = 24
+"""Results that a session keeps; the oldest go first."""
+AT_ONCE = 0.7
+"""Seconds that a page waits for a result before it shows progress instead."""
+UNWATCHED = 180.0
+"""Seconds after which a job that no page looks at any more (a closed tab) is stopped."""
+
+
+class Cancelled(Exception):
+    """Raised inside a job to end it."""
+
+
+@dataclass
+class Job:
+    """One piece of work: what the worker tells of it, and whether it is to stop."""
+
+    label: str
+    key: Hashable
+    share: float = 0.0
+    message: str = ""
+    started: float = field(default_factory=time.monotonic)
+    seen: float = field(default_factory=time.monotonic)
+    stop: Event = field(default_factory=Event)
+    future: Future[Any] | None = None
+
+    def cancelled(self) -> bool:
+        """Whether the job is to end now: stopped by the person, replaced, or watched by nobody."""
+        return self.stop.is_set() or time.monotonic() - self.seen > UNWATCHED
+
+    def tell(self, share: float, message: str = "") -> None:
+        """Reports progress from the worker.
+
+        Raises:
+            Cancelled: when the job is to end.
+        """
+        self.share, self.message = share, message or self.message
+        if self.cancelled():
+            raise Cancelled
+
+    def wait(self, seconds: float) -> bool:
+        """Whether the job has ended, after waiting for it for at most that long."""
+        if self.future is None:
+            return False
+        try:
+            self.future.exception(seconds)
+        except NotYet:
+            return False
+        return True
+
+    @property
+    def left(self) -> float | None:
+        """Seconds still to go, as the progress so far suggests."""
+        spent = time.monotonic() - self.started
+        return spent * (1 - self.share) / self.share if self.share > 0.02 else None
+
+
+@st.cache_resource
+def _worker(device: str) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"lab-{device}")
+
+
+def _results() -> OrderedDict[Hashable, Any]:
+    return cast("OrderedDict[Hashable, Any]", st.session_state.setdefault("_results", OrderedDict()))
+
+
+def _jobs() -> dict[str, Job]:
+    return cast("dict[str, Job]", st.session_state.setdefault("_jobs", {}))
+
+
+def outcome(slot: str, key: Hashable, label: str, work: Callable[[Job], T]) -> T | None:
+    """The result of `work` for this key: at once where the session has it, else None while a job computes it.
+
+    Shows progress with a cancel button, or why there is no result.
+
+    Args:
+        slot: which place of the page; a new key stops the slot's older job.
+        key: what the result depends on.
+        label: what is being done, for a person.
+        work: computes the result in the worker; reports through the job and must not use Streamlit.
+    """
+    results, jobs = _results(), _jobs()
+    if (slot, key) in results:
+        results.move_to_end((slot, key))
+        return cast(T, results[slot, key])
+    job = jobs.get(slot)
+    if job is None or job.key != key:
+        if job is not None:
+            job.stop.set()
+        job = jobs[slot] = Job(label, key)
+        job.future = _worker(devices.pick().type).submit(work, job)
+    job.seen = time.monotonic()
+    if not job.wait(AT_ONCE):
+        _progress(slot)
+        return None
+    return cast("T | None", _take(slot, job))
+
+
+def _take(slot: str, job: Job) -> Any:
+    future = cast("Future[Any]", job.future)
+    error = Cancelled() if future.cancelled() else future.exception()
+    if isinstance(error, Cancelled):
+        st.info(f"Stopped: {job.label[0].lower()}{job.label[1:]}.", icon=":material/stop_circle:")
+        if st.button("Run it again", key=f"again_{slot}"):
+            del _jobs()[slot]
+            st.rerun()
+        return None
+    if isinstance(error, LabError):
+        say(error)
+        return None
+    del _jobs()[slot]
+    if error is not None:
+        raise error
+    results = _results()
+    results[slot, job.key] = value = future.result()
+    while len(results) > KEPT:
+        results.popitem(last=False)
+    return value
+
+
+def _progress(slot: str) -> None:
+    """Progress and cancel, redrawn until the job ends; then the page runs once more."""
+
+    @st.fragment(run_every=0.25)
+    def draw() -> None:
+        job = _jobs().get(slot)
+        if job is None or job.wait(0):
+            st.rerun()
+            return
+        job.seen = time.monotonic()
+        bar, button = st.columns([5, 1], vertical_alignment="bottom")
+        text = " · ".join(part for part in (job.label, job.message, _remaining(job.left)) if part)
+        bar.progress(min(1.0, job.share), text=text)
+        if button.button("Cancel", key=f"cancel_{slot}", width="stretch"):
+            job.stop.set()
+            if job.future is not None:
+                job.future.cancel()
+
+    with st.container(key=f"working_{slot}"):
+        draw()
+
+
+def _remaining(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    return f"about {seconds:.0f} s left" if seconds >= 1 else "almost done"

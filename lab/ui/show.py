@@ -1,0 +1,30 @@
+"""How the pages show things: exact pictures, charts, errors."""
+
+from __future__ import annotations
+
+import plotly.graph_objects as go
+import streamlit as st
+from torch import Tensor
+
+from lab.figures.pictures import bytes_of, enlarge
+from lab.figures.style import CONFIG
+from lab.types import LabError
+
+
+def say(error: LabError) -> None:
+    """An error as one sentence."""
+    text = str(error)
+    st.error(text[0].upper() + text[1:] + ("" if text.endswith(".") else "."), icon=":material/error:")
+
+
+def show_image(x: Tensor, alt: str, *, least: int = 224) -> None:
+    """An image [C,H,W] in [0,1], pixel for pixel: PNG, enlarged by a whole factor, shown at its own width."""
+    pixels = bytes_of(enlarge(x, least)).numpy()
+    st.image(pixels, width=pixels.shape[1], output_format="PNG", alt=alt)
+
+
+def show_chart(figure: go.Figure, key: str, how: str = "", alt: str = "") -> None:
+    """A chart across the column, with one line on how to read it below."""
+    st.plotly_chart(figure, key=key, width="stretch", config=CONFIG, alt=alt or how or None)
+    if how:
+        st.caption(how)

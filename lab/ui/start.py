@@ -1,0 +1,17 @@
+"""What every page does first."""
+
+from __future__ import annotations
+
+import streamlit as st
+from streamlit.runtime.pages_manager import PagesManager
+
+
+def start() -> None:
+    """Makes sure that app.py has set up the navigation.
+
+    A folder named pages/ makes Streamlit run a page without app.py when the first visit to a new server is a link
+    straight to that page; afterwards `st.navigation` has switched this off for good. Here the first visit does the same.
+    """
+    if PagesManager.uses_pages_directory:
+        PagesManager.uses_pages_directory = False
+        st.rerun()

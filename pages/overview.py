@@ -1,0 +1,5 @@
+"""The entry."""
+
+import streamlit as st
+
+st.title("Adversarial robustness lab")
