@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-st.set_page_config(page_title="Adversarial robustness lab", page_icon=":material/biotech:", layout="wide")
+st.set_page_config(page_title="Adversarial robustness lab", page_icon="assets/overview/icon.png", layout="wide")
 st.navigation(
     [
         st.Page("pages/overview.py", title="Overview", icon=":material/home:", default=True),

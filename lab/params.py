@@ -29,6 +29,7 @@ class Param:
         optional: None is allowed and means "automatic", as the help says.
         bounds_by: the name of the choice parameter on which the range depends.
         pixels: the number is on the pixel scale, shown as n/255.
+        advanced: forms show it only on demand.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Param:
     optional: bool = False
     bounds_by: str | None = None
     pixels: bool = False
+    advanced: bool = False
 
     def range(self, others: Mapping[str, Value]) -> Bounds | None:
         """The inclusive range, given the values of the other parameters."""
@@ -57,9 +59,11 @@ def param(
     unit: str = "",
     bounds_by: str | None = None,
     pixels: bool = False,
+    advanced: bool = False,
 ) -> Any:
     """A dataclass field that carries its range, unit and help."""
     about = {"bounds": bounds, "unit": unit, "help": help, "bounds_by": bounds_by, "pixels": pixels}
+    about["advanced"] = advanced
     return dataclasses.field(default=default, metadata=about)
 
 

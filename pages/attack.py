@@ -16,5 +16,4 @@ if shown is not None:
     with st.container(key="result"):
         page.verdict(shown)
         page.pictures(shown)
-        page.numbers(shown)
         page.details(shown)

@@ -1,5 +1,16 @@
-"""The entry."""
+"""The entry: what this is, one real result, and the way to each page."""
 
 import streamlit as st
 
+from lab.ui import overview_page as page
+from lab.ui.start import start
+
+start()
 st.title("Adversarial robustness lab")
+st.markdown(
+    "See how small, deliberately chosen changes to a picture make an image classifier name something else, "
+    "why they work, and what helps against them."
+)
+page.example()
+page.ways_on()
+page.present()

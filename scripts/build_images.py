@@ -195,7 +195,7 @@ LICENCE_NOTES = """\
   copyright restrictions: CC0 1.0 (<https://creativecommons.org/publicdomain/zero/1.0/>) or public domain.
 - **Tux Paint stamps**: copyright 2002-2022 Bill Kendrick and the contributors. Debian's copyright file puts the whole
   package under the GNU General Public License, version 2 or (at your option) any later version; the text is in
-  `/usr/share/common-licenses/GPL-2` on Debian systems and at <https://www.gnu.org/licenses/old-licenses/gpl-2.0.html>.
+  `GPL-2.txt` beside this file.
   Where the package's change log or the upstream file `docs/CONTRIBUTORS.txt` names other terms for a picture, the table
   shows those.
 - **GFDL**: GNU Free Documentation License, `/usr/share/common-licenses/GFDL-1.2` on Debian systems and

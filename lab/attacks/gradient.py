@@ -52,10 +52,14 @@ class GradientAttack:
         bounds_by="norm",
         unit="(pixels lie in [0,1])",
         pixels=True,
+        advanced=True,
         help="Size of one step. Automatic: eps/steps, or 2.5 eps/steps with a random start.",
     )
     momentum: float = param(
-        0.0, bounds=(0, 2), help="Share of the accumulated gradient that each step keeps; 1 in the paper, 0 for none."
+        0.0,
+        bounds=(0, 2),
+        advanced=True,
+        help="Share of the accumulated gradient that each step keeps; 1 in the paper, 0 for none.",
     )
     norm: Literal["linf", "l2"] = param("linf", help="How the size of the perturbation is measured.")
     random_start: bool = param(False, help="Start at a random point within eps instead of at the image.")

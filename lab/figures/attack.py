@@ -53,13 +53,15 @@ def top_classes(clean: Tensor, attacked: Tensor, classes: Sequence[str], count: 
             marker_color=colour,
             text=[f"{v:.0%}" if v >= 0.005 else "" for v in values],
             textposition="outside",
+            textfont_size=12,
+            constraintext="none",
             cliponaxis=False,
             hovertemplate="%{y}: %{x:.2%}<extra>" + label + "</extra>",
         )
     figure.update_xaxes(range=[0, 1.12], tickformat=".0%", tickvals=[0, 0.5, 1])
-    return finish(
-        figure, height=64 + 34 * len(chosen), legend=True, bargap=0.25, legend_traceorder="reversed", barmode="group"
-    )
+    figure.update_layout(bargap=0.3, legend_traceorder="reversed", barmode="group")
+    finish(figure, height=80 + 32 * len(chosen), title="Most probable classes", legend=True)
+    return figure.update_layout(margin={"t": 60})
 
 
 def player(frames: Sequence[Frame], clean: Tensor, row: int, norm: str) -> go.Figure:
@@ -123,6 +125,12 @@ def _moment(frame: Frame, row: int, norm: str) -> str:
     return f"iteration {frame.step}, moved by {scaled(frame.distance[norm][row].item(), norm)}"
 
 
+def _left_titles(figure: go.Figure, count: int) -> None:
+    """Subplot titles at the left edge, where they are read first and cover nothing."""
+    for note in figure.layout.annotations[:count]:
+        note.update(x=0, xanchor="left", font_size=13)
+
+
 def _controls(figure: go.Figure, moments: Sequence[tuple[str, str]]) -> None:
     still = {"mode": "immediate", "frame": {"duration": 0, "redraw": True}, "transition": {"duration": 0}}
     playing = {"fromcurrent": True, "frame": {"duration": 350, "redraw": True}, "transition": {"duration": 0}}
@@ -158,6 +166,12 @@ def _controls(figure: go.Figure, moments: Sequence[tuple[str, str]]) -> None:
     )
 
 
+def _colours(classes: Sequence[int], clean: int, attacked: int) -> dict[int, str]:
+    """A colour for each class: the one seen at first, the one seen now, and the others in turn."""
+    spare = iter(OTHERS * len(classes))
+    return {k: CLEAN if k == clean else ADVERSARIAL if k == attacked else next(spare) for k in classes}
+
+
 def line(result: Line, classes: Sequence[str], norm: str, count: int = 4) -> go.Figure:
     """Logits along the attack's direction, with noise of the same norm as the control.
 
@@ -172,19 +186,19 @@ def line(result: Line, classes: Sequence[str], norm: str, count: int = 4) -> go.
     zero = len(eps) // 2
     seen = int(result.logits[zero].argmax())
     final = int(result.logits[-1].argmax())
+    winners = result.logits.argmax(1).unique(sorted=False).tolist()
     rivals = result.logits.amax(0).topk(min(count + 2, len(classes))).indices.tolist()
-    chosen = list(dict.fromkeys([seen, final, *rivals]))[: count + 1]
+    chosen = list(dict.fromkeys([seen, final, *winners, *rivals]))[: max(count + 1, min(8, 2 + len(winners)))]
     figure = make_subplots(
         rows=2,
         cols=1,
         shared_xaxes=True,
+        shared_yaxes="all",
         row_heights=[0.62, 0.38],
         vertical_spacing=0.09,
         subplot_titles=["along the attack", "along random noise of the same size (control)"],
     )
-    spare = [c for c in OTHERS if c not in (CLEAN, ADVERSARIAL)]
-    for i, k in enumerate(chosen):
-        colour = CLEAN if k == seen else ADVERSARIAL if k == final else spare[i % len(spare)]
+    for k, colour in _colours(chosen, seen, final).items():
         for row, logits in ((1, result.logits), (2, result.noise)):
             figure.add_scatter(
                 x=eps,
@@ -210,7 +224,7 @@ def line(result: Line, classes: Sequence[str], norm: str, count: int = 4) -> go.
     figure.update_yaxes(title="logit")
     figure.update_xaxes(title="epsilon" + (" (n/255)" if norm == "linf" else " (L2)"), row=2)
     finish(figure, height=560, legend=True)
-    figure.update_annotations(font_size=13)
+    _left_titles(figure, 2)
     return figure.update_layout(margin={"t": 70}, legend={"y": 1.06})
 
 
@@ -228,10 +242,7 @@ def plane(result: Plane, classes: Sequence[str], reached: str) -> go.Figure:
     seen = int(result.classes[zero, (result.along.abs()).argmin()])
     attacked = int(result.classes[zero, (result.along - 1).abs().argmin()])
     order = list(dict.fromkeys([seen, attacked, *present.tolist()]))[:8]
-    spare = [c for c in OTHERS if c not in (CLEAN, ADVERSARIAL, CONTROL)]
-    colours = [
-        CLEAN if k == seen else ADVERSARIAL if k == attacked else spare[i % len(spare)] for i, k in enumerate(order)
-    ]
+    colours = list(_colours(order, seen, attacked).values())
     index = torch.full_like(result.classes, len(order))
     for i, k in enumerate(order):
         index[result.classes == k] = i

@@ -10,8 +10,8 @@ CLEAN = "#0072B2"
 ADVERSARIAL = "#D55E00"
 CONTROL = "#8A8A8A"
 TARGET = "#009E73"
-OTHERS = ("#56B4E9", "#E69F00", "#CC79A7", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#8A8A8A")
-"""The Okabe-Ito set, which colour-blind people can tell apart."""
+OTHERS = ("#E69F00", "#56B4E9", "#CC79A7", "#009E73", "#8A8A8A", "#000000", "#F0E442")
+"""For further classes: the rest of the Okabe-Ito set, which colour-blind people can tell apart."""
 DIVERGING = "RdBu"
 SEQUENTIAL = "Cividis"
 

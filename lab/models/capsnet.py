@@ -48,15 +48,17 @@ def route(votes: Tensor, iterations: int) -> tuple[Tensor, tuple[Tensor, ...]]:
     Deviation: gradients flow through the last iteration only, as in the authors' code; the agreements that lead to the
         coefficients are constants.
     """
-    agreement = torch.zeros(votes.shape[:3], device=votes.device, dtype=votes.dtype)
-    fixed, history = votes.detach(), []
+    # one matrix product per image and class capsule
+    votes = votes.transpose(1, 2).contiguous()  # [N,K,I,D]
+    fixed, agreement = votes.detach(), torch.zeros_like(votes[..., :1].detach())  # [N,K,I,1]
+    history: list[Tensor] = []
     for i in range(iterations):
-        shares = agreement.softmax(2)
-        history.append(shares)
+        shares = agreement.softmax(1)
+        history.append(shares.squeeze(3).transpose(1, 2))
         if i < iterations - 1:
-            v = squash(torch.einsum("nik,nikd->nkd", shares, fixed))
-            agreement = agreement + torch.einsum("nikd,nkd->nik", fixed, v)
-    return torch.einsum("nik,nikd->nkd", history[-1], votes), tuple(history)
+            v = squash(shares.transpose(2, 3) @ fixed)
+            agreement = agreement + fixed @ v.transpose(2, 3)
+    return (shares.transpose(2, 3) @ votes).squeeze(2), tuple(history)
 
 
 class CapsNet(nn.Module):
@@ -78,8 +80,23 @@ class CapsNet(nn.Module):
         size: int = 16,
         iterations: int = 3,
     ) -> None:
-        """Args: types and pose of primary capsules, size of class capsules, routing iterations."""
+        """Builds the net.
+
+        Args:
+            shape: (channels, height, width) of one image.
+            classes: how many.
+            channels: of the first convolution.
+            types: kinds of primary capsules at each place.
+            pose: numbers in a primary capsule.
+            size: numbers in a class capsule.
+            iterations: of the routing.
+
+        Raises:
+            ValueError: if the image is too small for two convolutions of 9 x 9.
+        """
         super().__init__()
+        if min(shape[1:]) < 17:
+            raise ValueError("a capsule network needs images of at least 17 x 17 pixels")
         self.shape, self.pose, self.iterations = shape, pose, iterations
         self.conv = nn.Conv2d(shape[0], channels, 9)
         self.primary = nn.Conv2d(channels, types * pose, 9, stride=2)

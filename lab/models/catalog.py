@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 
+import torch
+from torch import nn
+
 from lab import devices
 from lab.assets import ASSETS
 from lab.models import nets, weights, zoo
@@ -95,7 +98,7 @@ def find(key: str) -> ModelSpec:
 
 
 def load_model(key: str) -> Classifier:
-    """A model of the catalogue, in eval mode, frozen, on the lab's device.
+    """A model of the catalogue, in eval mode, frozen, on the lab's device, convolutions in channels-last order.
 
     Args:
         key: e.g. "imagenet/efficientnet_lite0", "mnist/cnn", "imagenet/resnet50".
@@ -106,4 +109,7 @@ def load_model(key: str) -> Classifier:
     Raises:
         ModelError: for an unknown key, weights that cannot be fetched, or a damaged file.
     """
-    return find(key).load().to(devices.pick())
+    model = find(key).load().to(devices.pick())
+    for convolution in (m for m in model.modules() if isinstance(m, nn.Conv2d)):
+        convolution.weight.data = convolution.weight.data.contiguous(memory_format=torch.channels_last)
+    return model

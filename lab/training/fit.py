@@ -126,6 +126,7 @@ class _Run:
         tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
         for i, p in enumerate(self.net.parameters()):
             tensors |= {f"optimiser.{i}.{k}": v for k, v in self.optimiser.state.get(p, {}).items()}
+        # the net may be its own average, and the file format wants no two tensors in the same memory
         tensors = {k: v.clone() for k, v in tensors.items()}
         last = json.dumps(asdict(self.last)) if self.last else "null"
         write_tensors(path, tensors, {"identity": self.identity, "last": last})
@@ -137,7 +138,9 @@ class _Run:
             ModelError: if it is damaged or belongs to another run.
         """
         tensors, about = read_tensors(path)
-        if about.get("identity") != self.identity:
+        own = {f"net.{k}": v.shape for k, v in self.net.state_dict().items()}
+        saved = {k: v.shape for k, v in tensors.items() if k.startswith("net.")}
+        if about.get("identity") != self.identity or own != saved:
             raise ModelError(f"{path} belongs to another training run: remove it, or name another checkpoint")
         self.net.load_state_dict(_under("net.", tensors))
         self.average.load_state_dict(_under("average.", tensors))

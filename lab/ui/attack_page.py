@@ -19,7 +19,7 @@ from lab.figures.pictures import amplify
 from lab.ui import cache
 from lab.ui.jobs import Job, outcome
 from lab.ui.scenario import Scenario
-from lab.ui.show import show_chart, show_image
+from lab.ui.show import show_chart, show_image, shown_width
 
 
 @dataclass(frozen=True)
@@ -110,45 +110,38 @@ def pictures(shown: Shown) -> None:
     """Clean, perturbation and attacked side by side, and the most probable classes of both."""
     done = shown.study
     magnified, factor = amplify(done.delta[0])
-    clean, between, attacked, bars = st.columns([1, 1, 1, 1.5], gap="medium")
-    with clean:
-        st.markdown("**Clean**")
-        show_image(done.clean[0], f"Clean picture, seen as {shown.seen}")
-        st.caption(f"{shown.seen}, {done.clean_p.max():.0%}  \n{shown.scenario.card.fit.describe()}")
-    with between:
-        st.markdown("**Perturbation**")
-        show_image(magnified, f"Perturbation, amplified {factor:.0f} times")
-        st.caption(f"amplified {factor:.0f} times; gray means unchanged")
-    with attacked:
-        st.markdown("**Adversarial**")
-        show_image(done.result.x[0], f"Adversarial picture, seen as {shown.now}")
-        st.caption(f"{shown.now}, {done.attacked_p.max():.0%}")
-    with bars:
-        figure = figures.top_classes(done.clean_p, done.attacked_p, shown.scenario.card.classes)
-        show_chart(figure, "top5", alt=f"Most probable classes: clean {shown.seen}, attacked {shown.now}")
-
-
-def numbers(shown: Shown) -> None:
-    """The four measures of distance."""
-    done, result = shown.study, shown.study.result
-    values = done.clean[0].numel()
-    measures = (
-        ("L∞", f"{result.distance['linf'][0] * 255:.3g}/255", "The largest change of any value."),
-        ("L2", f"{result.distance['l2'][0]:.3g}", "The Euclidean length of the perturbation, pixels in [0, 1]."),
-        (
-            "L0",
-            f"{result.distance['l0'][0] / values:.0%} of values",
-            f"{int(result.distance['l0'][0]):,} of {values:,} values (pixels times channels) changed.",
-        ),
-        ("SSIM", f"{done.ssim:.3f}", "Structural similarity to the clean picture; 1 is equal."),
-        (
-            "Passes",
-            f"{int(result.queries[0])} + {int(result.backwards[0])}",
-            "Forward and backward passes of the model.",
-        ),
+    fit = shown.scenario.card.fit.describe()
+    columns = (
+        ("Clean", done.clean[0], f"{shown.seen}, {done.clean_p.max():.0%}", f"What the model sees: {fit}."),
+        ("Perturbation", magnified, f"amplified {factor:.0f} times", "Gray means unchanged."),
+        ("Adversarial", done.result.x[0], f"{shown.now}, {done.attacked_p.max():.0%}", None),
     )
-    for column, (name, value, help_) in zip(st.columns(len(measures)), measures, strict=True):
-        column.metric(name, value, help=help_)
+    row = st.container(horizontal=True, gap="medium")
+    for title, x, caption, help_ in columns:
+        with row.container(width=shown_width(x)):
+            st.markdown(f"**{title}**", help=help_)
+            show_image(x, f"{title}: {caption}")
+            st.caption(caption)
+    with row.container(width=150, gap="xsmall", key="measures"):
+        numbers(done)
+    figure = figures.top_classes(done.clean_p, done.attacked_p, shown.scenario.card.classes)
+    show_chart(figure, "top5", alt=f"Most probable classes: clean {shown.seen}, attacked {shown.now}")
+
+
+def numbers(done: Study) -> None:
+    """How far the attacked picture is from the clean one, and what it cost."""
+    distance, values = done.result.distance, done.clean[0].numel()
+    changed = int(distance["l0"][0])
+    forwards, backwards = int(done.result.queries[0]), int(done.result.backwards[0])
+    measures = (
+        ("L∞", f"{distance['linf'][0] * 255:.3g}/255", "The largest change of any value."),
+        ("L2", f"{distance['l2'][0]:.3g}", "The Euclidean length of the perturbation, pixels in [0, 1]."),
+        ("L0", f"{changed / values:.0%}", f"Of {values:,} values (pixels times channels), {changed:,} changed."),
+        ("SSIM", f"{done.ssim:.3f}", "Structural similarity to the clean picture; 1 is equal."),
+        ("Passes", f"{forwards} + {backwards}", "Forward and backward passes of the model that the attack used."),
+    )
+    for name, value, help_ in measures:
+        st.metric(name, value, help=help_)
 
 
 def iterations(shown: Shown) -> None:

@@ -69,9 +69,12 @@ def form(params: tuple[Param, ...], defaults: Mapping[str, Value]) -> dict[str, 
             "eps_l2" for a Euclidean epsilon.
     """
     values: dict[str, Value] = {}
-    choices = [p for p in params if p.choices]  # first, because ranges depend on them
-    for p in [*choices, *(p for p in params if not p.choices)]:
+    for p in sorted((p for p in params if not p.advanced), key=lambda p: not p.choices):  # ranges depend on choices
         values[p.name] = _widget(p, values, defaults)
+    if any(p.advanced for p in params):
+        with st.expander("More parameters"):
+            for p in (p for p in params if p.advanced):
+                values[p.name] = _widget(p, values, defaults)
     return {p.name: values[p.name] for p in params}
 
 

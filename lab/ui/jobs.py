@@ -97,7 +97,7 @@ def outcome(slot: str, key: Hashable, label: str, work: Callable[[Job], T]) -> T
     Shows progress with a cancel button, or why there is no result.
 
     Args:
-        slot: which place of the page; a new key stops the slot's older job.
+        slot: which place of the page asks.
         key: what the result depends on.
         label: what is being done, for a person.
         work: computes the result in the worker; reports through the job and must not use Streamlit.
@@ -108,8 +108,9 @@ def outcome(slot: str, key: Hashable, label: str, work: Callable[[Job], T]) -> T
         return cast(T, results[slot, key])
     job = jobs.get(slot)
     if job is None or job.key != key:
-        if job is not None:
-            job.stop.set()
+        for other in jobs.values():  # one worker: what this session asked for before must not hold up what it asks now
+            other.stop.set()
+        jobs.clear()
         job = jobs[slot] = Job(label, key)
         job.future = _worker(devices.pick().type).submit(work, job)
     job.seen = time.monotonic()

@@ -101,7 +101,6 @@ def _model() -> Card:
         help="Models marked “to be fetched” download their weights at first use.",
     )
     card = find_model(key).card()
-    st.caption(card.summary)
     return card
 
 
@@ -203,12 +202,11 @@ def _attack() -> Spec:
         bind="query-params",
     )
     spec = attacks.CATALOG[key]
-    st.caption(spec.summary)
     return spec
 
 
 def _target(card: Card) -> int | None:
-    names = [ANY_CLASS, *class_labels(card.classes)]
+    names = [ANY_CLASS, *card.classes]
     chosen = st.selectbox(
         "Goal: the model should see",
         names,
@@ -217,8 +215,3 @@ def _target(card: Card) -> int | None:
         help="Any class other than the one it sees now, or one that you choose.",
     )
     return None if chosen == ANY_CLASS else names.index(chosen) - 1
-
-
-def class_labels(classes: tuple[str, ...]) -> list[str]:
-    """Class names, with the number where two classes share a name."""
-    return [f"{name} ({i})" if classes.count(name) > 1 else name for i, name in enumerate(classes)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import plotly.graph_objects as go
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 from torch import Tensor
 
 from lab.figures.pictures import bytes_of, enlarge
@@ -21,6 +22,17 @@ def show_image(x: Tensor, alt: str, *, least: int = 224) -> None:
     """An image [C,H,W] in [0,1], pixel for pixel: PNG, enlarged by a whole factor, shown at its own width."""
     pixels = bytes_of(enlarge(x, least)).numpy()
     st.image(pixels, width=pixels.shape[1], output_format="PNG", alt=alt)
+
+
+def tiles(count: int, width: int) -> list[DeltaGenerator]:
+    """Containers of one width side by side; on a narrow screen they wrap instead of shrinking their pictures."""
+    row = st.container(horizontal=True, gap="medium")
+    return [row.container(width=width) for _ in range(count)]
+
+
+def shown_width(x: Tensor, least: int = 224) -> int:
+    """The width in pixels at which `show_image` shows an image."""
+    return int(enlarge(x, least).shape[-1])
 
 
 def show_chart(figure: go.Figure, key: str, how: str = "", alt: str = "") -> None:

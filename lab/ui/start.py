@@ -10,7 +10,7 @@ def start() -> None:
     """Makes sure that app.py has set up the navigation.
 
     A folder named pages/ makes Streamlit run a page without app.py when the first visit to a new server is a link
-    straight to that page; afterwards `st.navigation` has switched this off for good. Here the first visit does the same.
+    straight to that page; once `st.navigation` has run, this is off for good. Here the first visit switches it off.
     """
     if PagesManager.uses_pages_directory:
         PagesManager.uses_pages_directory = False

@@ -98,6 +98,8 @@ def test_a_checkpoint_of_another_run_is_refused(blobs, tmp_path):
     for rule, change in ((Standard(smoothing=0.1), {}), (Standard(), {"lr": 1e-4})):
         with pytest.raises(ModelError, match="another training run"):
             list(fit(small(), blobs, rule, checkpoint=file, **RUN | change))
+    with pytest.raises(ModelError, match="another training run"):
+        list(fit(small(architecture="mlp"), blobs, Standard(), checkpoint=file, **RUN))
 
 
 def test_a_run_that_cannot_write_leaves_the_last_checkpoint_whole(blobs, tmp_path, monkeypatch):
@@ -163,9 +165,7 @@ def test_replaying_descends_several_times_on_each_batch(blobs):
 def test_catastrophic_overfitting_ends_the_run_and_takes_the_epoch_back(blobs, monkeypatch):
     verdicts = iter(["", "", "catastrophic overfitting: constructed"])
     monkeypatch.setattr(Fast, "watch", lambda *_: next(verdicts))
-    net, two = small(), small()
-    epochs = list(fit(net, blobs, Fast(eps=0.1), **RUN))
-    list(islice(fit(two, blobs, Standard(), **RUN), 0))
+    epochs = list(fit(small(), blobs, Fast(eps=0.1), **RUN))
     assert [e.note for e in epochs] == ["", "", "catastrophic overfitting: constructed"]
     kept = small()
     verdicts = iter(["", "stop"])
@@ -177,13 +177,11 @@ def test_catastrophic_overfitting_ends_the_run_and_takes_the_epoch_back(blobs, m
 
 
 def test_a_diverging_run_says_so(blobs):
-    wild = Images(blobs.x, blobs.y, blobs.ids)
-
     def rule(net, x, y, rng):
         return net(x).sum() * float("nan")
 
     with pytest.raises(ModelError, match="lower the learning rate"):
-        list(fit(small(), wild, rule, **RUN))
+        list(fit(small(), blobs, rule, **RUN))
 
 
 @pytest.mark.parametrize(

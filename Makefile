@@ -1,0 +1,44 @@
+# Everything one needs: `make run` starts the lab, `make test` runs every test. Both can be repeated.
+PYTHON ?= python3
+PORT ?= 8501
+BIN := .venv/bin
+
+.PHONY: help run test lint check clean
+
+help: ## say what can be made
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1  -  \2/p' Makefile
+
+run: .venv/installed-run ## install what is needed into .venv and start the app
+	@echo "Starting the lab on http://127.0.0.1:$(PORT); stop it with Ctrl-C."
+	@$(BIN)/streamlit run app.py --server.port $(PORT) $(ARGS)
+
+test: .venv/installed-dev ## install the tools too and run every test
+	@echo "Running every test; without Chromium the browser tests are skipped."
+	@$(BIN)/python -m pytest
+
+lint: .venv/installed-dev ## check format, style and types
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+check: .venv/installed-dev ## lint and test: what a change must pass
+	@scripts/check
+
+clean: ## remove .venv and caches
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+.venv/bin/python:
+	@command -v $(PYTHON) >/dev/null || { echo "Python is missing: install Python 3.11 or newer (Debian: apt install python3 python3-venv)."; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed, and this is $$($(PYTHON) --version): say make run PYTHON=python3.12, for example."; exit 1; }
+	@echo "Making .venv."
+	@$(PYTHON) -m venv .venv >/dev/null 2>&1 || { rm -rf .venv; echo "Python cannot make a virtual environment: install its venv module (Debian: apt install python3-venv)."; exit 1; }
+
+.venv/installed-run: requirements.txt | .venv/bin/python
+	@echo "Installing requirements.txt into .venv; the first time takes some minutes."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.txt || { echo "The packages could not be installed: is there a network connection to a package index?"; exit 1; }
+	@touch $@
+
+.venv/installed-dev: requirements-dev.txt .venv/installed-run
+	@echo "Installing requirements-dev.txt into .venv."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements-dev.txt || { echo "The packages could not be installed: is there a network connection to a package index?"; exit 1; }
+	@touch $@

@@ -1,0 +1,256 @@
+"""The command line: python -m lab COMMAND."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from torch import Tensor
+from tqdm import tqdm
+
+import lab
+from lab import attacks, data, models
+from lab.analysis.files import encode
+from lab.attacks.catalog import find as find_attack
+from lab.evaluation.predict import predict
+from lab.models.cards import Card
+from lab.types import DataError, GoalError, LabError, ParamError, Result
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse with errors on one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Ends the program with the message and exit code 2."""
+        self.exit(2, f"{self.prog}: {message}\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command; 0 when it did what was asked, 2 with one line on stderr otherwise."""
+    args = parser().parse_args(argv)
+    try:
+        args.run(args)
+    except (LabError, OSError) as e:
+        sys.stderr.write(f"lab: {e}\n")
+        return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("lab: stopped\n")
+        return 130
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """The commands and their options."""
+    top = Parser(prog="lab", description="An adversarial-robustness lab.")
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+
+    c = commands.add_parser("catalog", help="what the lab has")
+    c.add_argument("--json", action="store_true", help="as JSON, with the parameters of every attack")
+    c.set_defaults(run=catalog)
+
+    a = commands.add_parser("attack", help="attack a picture, or images of a data set")
+    a.add_argument("--model", required=True, metavar="KEY")
+    a.add_argument("--attack", required=True, metavar="KEY")
+    source = a.add_mutually_exclusive_group(required=True)
+    source.add_argument("--image", metavar="FILE", help="a picture file, or the id of a bundled photograph")
+    source.add_argument("--dataset", metavar="KEY")
+    a.add_argument("--limit", type=int, default=100, metavar="N", help="images of the data set (default 100)")
+    a.add_argument("--target", metavar="CLASS", help="class to reach, by name or number; otherwise any wrong class")
+    a.add_argument("--param", action="append", default=[], metavar="NAME=VALUE", help="e.g. eps=8/255; repeatable")
+    a.add_argument("--seed", type=int, default=0, metavar="S")
+    a.add_argument("--out", type=Path, metavar="DIR", help="write the attacked images here as PNG")
+    a.add_argument("--json", metavar="FILE", help="write the measures here; - for the standard output")
+    a.set_defaults(run=attack)
+
+    t = commands.add_parser("train", help="train a model by its recipe, measure it, and write weights and card")
+    t.add_argument("recipe", help="e.g. mnist/cnn, or the path of a recipe file")
+    t.add_argument("--dataset", metavar="KEY", help="must be the recipe's own; checked")
+    t.add_argument("--out", type=Path, required=True, metavar="FILE", help="the weights, .safetensors; the card beside")
+    t.add_argument("--data", type=Path, metavar="DIR", help="folder of the official data (default: LAB_DATA, or data/)")
+    t.add_argument("--checkpoint", type=Path, metavar="FILE", help="saved after each epoch; a stopped run goes on here")
+    t.set_defaults(run=train)
+    return top
+
+
+def catalog(args: argparse.Namespace) -> None:
+    """Lists the keys of everything."""
+    if not args.json:
+        _say("\n".join(f"{kind}: {' '.join(keys) or '-'}" for kind, keys in lab.catalog().items()))
+        return
+    told: dict[str, Any] = dict(lab.catalog())
+    told["parameters"] = {
+        key: {
+            p.name: {"default": p.default, "range": p.bounds, "choices": p.choices or None, "help": p.help}
+            for p in spec.params
+        }
+        for key, spec in attacks.CATALOG.items()
+    }
+    _say(json.dumps(told, indent=2))
+
+
+def attack(args: argparse.Namespace) -> None:
+    """Attacks, prints a summary, and writes what was asked for."""
+    given: dict[str, Any] = dict(_pair(p) for p in args.param)
+    spec = find_attack(args.attack)
+    method = spec.build(**given)  # a wrong parameter is told before a model is loaded
+    model = models.load_model(args.model)
+    x, y, ids = _images(args, model.card)
+    clean = predict(model, x)
+    y = clean.argmax(1) if y is None else y
+    target = None if args.target is None else find_class(args.target, model.card)
+    if target is not None:
+        x, y, ids, clean = _without(target, x, y, ids, clean)
+    with _bar(len(ids), getattr(method, "steps", None)) as bar:
+        result = attacks.attack(
+            args.attack, model, x, y, target=target, seed=args.seed, watch=lambda step, share: bar.update(), **given
+        )
+    told = _measures(args, given, model.card, ids, y, clean, target, result)
+    if args.out is not None:
+        args.out.mkdir(parents=True, exist_ok=True)
+        for name, adversarial in zip(ids, result.x, strict=True):
+            (args.out / f"{name}.png").write_bytes(encode(adversarial))
+    if args.json == "-":
+        _say(json.dumps(told, indent=2))
+        return
+    if args.json is not None:
+        Path(args.json).write_text(json.dumps(told, indent=2), encoding="utf-8")
+    _say(_summary(told))
+
+
+def train(args: argparse.Namespace) -> None:
+    """Trains by a recipe, one line an epoch."""
+    from lab.training.recipe import load_recipe, run_recipe
+
+    recipe = load_recipe(args.recipe)
+    if args.dataset is not None and args.dataset != recipe.dataset:
+        raise DataError(
+            f"the recipe {args.recipe} trains on {recipe.dataset}, not on {args.dataset}: leave --dataset out"
+        )
+    for epoch in run_recipe(args.recipe, args.out, data_root=args.data, checkpoint=args.checkpoint):
+        _say(str(epoch))
+    _say(f"wrote {args.out} and {args.out.with_suffix('.json')}")
+
+
+def find_class(text: str, card: Card) -> int:
+    """The number of a class, from its number or name.
+
+    Raises:
+        GoalError: for a class that does not exist.
+    """
+    if text.lstrip("-").isdigit() and text not in card.classes:
+        index = int(text)
+        if 0 <= index < len(card.classes):
+            return index
+        raise GoalError(
+            f"class {index} does not exist: {card.name} has {len(card.classes)}, 0 to {len(card.classes) - 1}"
+        )
+    found = [i for i, name in enumerate(card.classes) if name.lower() == text.lower()]
+    if not found:
+        raise GoalError(f"{card.name} has no class '{text}': give its name as in the model's list, or its number")
+    return found[0]
+
+
+def _images(args: argparse.Namespace, card: Card) -> tuple[Tensor, Tensor | None, list[str]]:
+    if args.image is not None:
+        return data.load_picture(args.image, card), None, [Path(args.image).stem]
+    if args.limit < 1:
+        raise ParamError(f"--limit must be at least 1, not {args.limit}")
+    spec = data.CATALOG.get(args.dataset)
+    if spec is not None and spec.task != card.task:
+        raise DataError(f"{args.model} does not know the classes of {args.dataset}: use a model of {spec.task}/")
+    images = data.load_data(args.dataset, card=card)
+    images = images.rows(slice(0, args.limit))
+    return images.x, images.y, list(images.ids)
+
+
+def _without(
+    target: int, x: Tensor, y: Tensor, ids: list[str], clean: Tensor
+) -> tuple[Tensor, Tensor, list[str], Tensor]:
+    """Leaves out the images that are of the target class already."""
+    rows = (y != target).nonzero().flatten().tolist()
+    if not rows:
+        raise GoalError("every image is of the target class already: choose another target")
+    if len(rows) < len(ids):
+        sys.stderr.write(f"lab: {len(ids) - len(rows)} images of the target class are left out\n")
+    return x[rows], y[rows], [ids[i] for i in rows], clean[rows]
+
+
+def _measures(
+    args: argparse.Namespace,
+    given: dict[str, str],
+    card: Card,
+    ids: list[str],
+    y: Tensor,
+    clean: Tensor,
+    target: int | None,
+    result: Result,
+) -> dict[str, Any]:
+    right = clean.argmax(1) == y
+    success = result.success.cpu()
+    rows = zip(ids, y.tolist(), clean.argmax(1).tolist(), result.predictions.tolist(), strict=True)
+    return {
+        "model": args.model,
+        "attack": args.attack,
+        "params": given,
+        "target": target,
+        "seed": args.seed,
+        "summary": {
+            "images": len(ids),
+            "clean_accuracy": right.float().mean().item(),
+            "attacked_accuracy": (result.predictions.cpu() == y).float().mean().item(),
+            "success_on_right": (success & right).sum().item() / max(1, int(right.sum())),
+            "mean_l2": result.distance["l2"].mean().item(),
+            "largest_linf": result.distance["linf"].max().item(),
+        },
+        "images": [
+            {
+                "id": name,
+                "label": label,
+                "clean_class": before,
+                "attacked_class": after,
+                "attacked_name": card.classes[after],
+                "success": bool(success[i]),
+                "confidence": result.confidence[i].item(),
+                "distance": {k: v[i].item() for k, v in result.distance.items()},
+                "forward_passes": int(result.queries[i]),
+                "backward_passes": int(result.backwards[i]),
+            }
+            for i, (name, label, before, after) in enumerate(rows)
+        ],
+    }
+
+
+def _summary(told: dict[str, Any]) -> str:
+    s, images = told["summary"], told["images"]
+    if len(images) == 1:
+        one = images[0]
+        done = "reached" if one["success"] else "not reached"
+        return (
+            f"{told['attack']} on {told['model']}: the goal is {done}; it now sees {one['attacked_name']} "
+            f"({one['confidence']:.1%}), no value moved by more than {one['distance']['linf'] * 255:.3g}/255"
+        )
+    return (
+        f"{told['attack']} on {told['model']}, {s['images']} images: accuracy {s['clean_accuracy']:.1%} -> "
+        f"{s['attacked_accuracy']:.1%}; goal reached on {s['success_on_right']:.1%} of those classed right at first; "
+        f"mean L2 {s['mean_l2']:.3g}, largest change {s['largest_linf'] * 255:.3g}/255"
+    )
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise ParamError(f"--param takes NAME=VALUE, for example eps=8/255, not '{text}'")
+    return name, value
+
+
+def _bar(images: int, steps: int | None) -> Any:
+    total = None if steps is None else steps + 1
+    return tqdm(total=total, unit="it", desc=f"{images} images", leave=False, disable=not sys.stderr.isatty())
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")

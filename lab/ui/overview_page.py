@@ -1,0 +1,104 @@
+"""The parts of the Overview page: a stored result, what is here, and the ways on."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from typing import Any
+
+import streamlit as st
+from PIL import Image
+
+from lab import attacks, data, devices, models
+from lab.analysis.files import from_picture
+from lab.assets import ASSETS
+from lab.data.photographs import photographs
+from lab.models import zoo
+from lab.ui.scenario import TASKS
+from lab.ui.show import show_image, tiles
+
+PAGES = (
+    (
+        "pages/attack.py",
+        "Attack",
+        ":material/bolt:",
+        "Pick a model and a picture, tune epsilon and iterations, and see "
+        "the attack from every side: pictures, iterations, epsilon, decision plane, what survives in a file.",
+    ),
+)
+
+
+@cache
+def stored() -> dict[str, Any]:
+    """The stored result: the manifest of a run of scripts/build_overview.py."""
+    told: dict[str, Any] = json.loads((ASSETS / "overview" / "result.json").read_text(encoding="utf-8"))
+    return told
+
+
+def example() -> None:
+    """A real photograph fooled on a real model, as computed by the lab."""
+    told = stored()
+    result = told["result"]
+    clean, attacked = result["clean"], result["attacked"]
+    size = f"{result['distance']['linf'] * 255:.3g}/255"
+    st.markdown(
+        f"### {told['model_name']} sees {clean['name']} ({clean['confidence']:.0%}) on the left and "
+        f"{attacked['name']} ({attacked['confidence']:.0%}) on the right; no pixel differs by more than {size}."
+    )
+    captions = {
+        "clean": ("Clean", f"{clean['name']}, {clean['confidence']:.0%}"),
+        "perturbation": ("Perturbation", f"amplified {told['amplified']:.0f} times"),
+        "attacked": ("Adversarial", f"{attacked['name']}, {attacked['confidence']:.0%}"),
+    }
+    for tile, (file, (title, caption)) in zip(tiles(3, 224), captions.items(), strict=True):
+        with tile:
+            st.markdown(f"**{title}**")
+            with Image.open(ASSETS / "overview" / f"{file}.png") as picture:
+                show_image(from_picture(picture)[0], f"{title}: {caption}")
+            st.caption(caption)
+    st.caption(
+        f"Computed by this lab with {attacks.CATALOG[told['attack']].name}, {told['params']['steps']} iterations, and "
+        f"stored; `{told['command']}` computes it again."
+    )
+
+
+def ways_on() -> None:
+    """A card for each page."""
+    for path, title, icon, text in PAGES:
+        with st.container(border=True):
+            st.page_link(path, label=f"**{title}**", icon=icon)
+            st.markdown(text)
+
+
+def present() -> None:
+    """Which models, data and device are here."""
+    left, right = st.columns(2, gap="large")
+    with left:
+        st.markdown("**Models**")
+        rows = []
+        for spec in models.CATALOG.values():
+            card = spec.card()
+            ready = card.bundled or zoo.cached_file(card.key.split("/")[1]).exists()
+            measured = f"{card.accuracy:.1%}" if card.accuracy is not None else ""
+            rows.append(
+                {
+                    "model": card.name,
+                    "classes": TASKS[card.task],
+                    "here": "yes" if ready else "at first use",
+                    "test accuracy": measured,
+                }
+            )
+        st.dataframe(rows, hide_index=True, width="stretch", height=320, key="models")
+        st.caption(
+            "Test accuracy: measured by the lab on the official test images. “At first use”: weights are fetched."
+        )
+    with right:
+        st.markdown("**Pictures**")
+        st.markdown(f"{len(photographs())} photographs; your own by upload or camera.")
+        for dataset in data.CATALOG.values():
+            if dataset.official:
+                st.markdown(f"{dataset.name}: {dataset.summary}")
+        st.markdown("**Attacks**")
+        st.markdown(", ".join(spec.name for spec in attacks.CATALOG.values()))
+        st.markdown("**Device**")
+        st.markdown(devices.describe())
