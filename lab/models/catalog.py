@@ -8,7 +8,6 @@ from functools import cache, partial
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from lab import devices
 from lab.assets import ASSETS
@@ -110,6 +109,5 @@ def load_model(key: str) -> Classifier:
         ModelError: for an unknown key, weights that cannot be fetched, or a damaged file.
     """
     model = find(key).load().to(devices.pick())
-    for convolution in (m for m in model.modules() if isinstance(m, nn.Conv2d)):
-        convolution.weight.data = convolution.weight.data.contiguous(memory_format=torch.channels_last)
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # its stub lacks this documented form
     return model
