@@ -42,6 +42,13 @@ def _l2(d: Tensor) -> Tensor:
     return length
 
 
+def _unit(g: Tensor) -> Tensor:
+    """Divides by the largest value first, so that the squares of a tiny gradient do not vanish."""
+    largest = _rows(g.flatten(1).abs().amax(1), g)
+    g = g / torch.where(largest > 0, largest, 1)
+    return g / _rows(_l2(g).clamp(min=TINY), g)
+
+
 def _linf_ball(x: Tensor, eps: float) -> Projection:
     """Ball and pixel range are both boxes, so one clamp does both."""
     low, high = (x - eps).clamp_(min=0), (x + eps).clamp_(max=1)
@@ -86,7 +93,7 @@ NORMS: Mapping[str, Norm] = {
     ),
     "l2": Norm(
         length=_l2,
-        steepest=lambda g: g / _rows(_l2(g).clamp(min=TINY), g),
+        steepest=_unit,
         ball=_l2_ball,
         sample=_l2_sample,
     ),

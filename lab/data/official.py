@@ -118,7 +118,7 @@ def _cifar(root: Path, split: Split) -> tuple[Tensor, Tensor]:
     if not path.is_file():
         raise DataError(f"CIFAR-10 is missing: put cifar10_jpeg.npz into {path.parent}, or set LAB_DATA")
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             jpeg, offsets = archive[f"{split}_jpeg"], archive[f"{split}_offsets"]
             labels = torch.from_numpy(archive[f"{split}_labels"].astype(np.int64))
         pictures = [_decode(jpeg[a:b].tobytes()) for a, b in pairwise(offsets)]

@@ -59,6 +59,7 @@ def top_classes(clean: Tensor, attacked: Tensor, classes: Sequence[str], count: 
             hovertemplate="%{y}: %{x:.2%}<extra>" + label + "</extra>",
         )
     figure.update_xaxes(range=[0, 1.12], tickformat=".0%", tickvals=[0, 0.5, 1])
+    figure.update_yaxes(type="category")
     figure.update_layout(bargap=0.3, legend_traceorder="reversed", barmode="group")
     finish(figure, height=80 + 32 * len(chosen), title="Most probable classes", legend=True)
     return figure.update_layout(margin={"t": 60})
@@ -92,7 +93,7 @@ def player(frames: Sequence[Frame], clean: Tensor, row: int, norm: str) -> go.Fi
     moving: list[list[go.BasePlotlyType]] = []
     for i in shown:
         x = frames[i].x[row]
-        images = [go.Image(source=data_url(p), hoverinfo="skip") for p in (x, amplify(x - clean)[0])]
+        images = [go.Image(source=data_url(p, 224), hoverinfo="skip") for p in (x, amplify(x - clean)[0])]
         marks = [
             go.Scatter(x=[steps[i]], y=[values[i]], mode="markers", marker={"size": 11, "color": colour})
             for _, values, colour in curves
@@ -117,8 +118,8 @@ def player(frames: Sequence[Frame], clean: Tensor, row: int, norm: str) -> go.Fi
     figure.update_yaxes(range=[0, 1.05], tickformat=".0%", row=2)
     figure.update_annotations(font_size=13)
     _controls(figure, [(str(steps[i]), _moment(frames[i], row, norm)) for i in shown])
-    finish(figure, height=820)
-    return figure.update_layout(margin={"t": 30, "b": 90})
+    finish(figure, height=880)
+    return figure.update_layout(margin={"t": 30, "b": 160})
 
 
 def _moment(frame: Frame, row: int, norm: str) -> str:
@@ -135,35 +136,30 @@ def _controls(figure: go.Figure, moments: Sequence[tuple[str, str]]) -> None:
     still = {"mode": "immediate", "frame": {"duration": 0, "redraw": True}, "transition": {"duration": 0}}
     playing = {"fromcurrent": True, "frame": {"duration": 350, "redraw": True}, "transition": {"duration": 0}}
     steps = [{"method": "animate", "label": name, "args": [[name], still], "value": label} for name, label in moments]
-    figure.update_layout(
-        sliders=[
-            {
-                "active": len(steps) - 1,
-                "steps": steps,
-                "x": 0.16,
-                "len": 0.84,
-                "y": -0.06,
-                "yanchor": "top",
-                "pad": {"t": 0, "b": 0},
-                "currentvalue": {"prefix": "iteration ", "xanchor": "left"},
-            }
+    slider = {
+        "active": len(steps) - 1,
+        "steps": steps,
+        "len": 1,
+        "x": 0,
+        "y": 0,
+        "pad": {"t": 50, "b": 0},
+        "currentvalue": {"visible": False},
+    }
+    buttons = {
+        "type": "buttons",
+        "direction": "left",
+        "showactive": False,
+        "x": 0,
+        "y": 0,
+        "xanchor": "left",
+        "yanchor": "top",
+        "pad": {"t": 110},
+        "buttons": [
+            {"label": "Play", "method": "animate", "args": [None, playing]},
+            {"label": "Stop", "method": "animate", "args": [[None], still]},
         ],
-        updatemenus=[
-            {
-                "type": "buttons",
-                "direction": "left",
-                "showactive": False,
-                "x": 0,
-                "y": -0.075,
-                "xanchor": "left",
-                "yanchor": "top",
-                "buttons": [
-                    {"label": "Play", "method": "animate", "args": [None, playing]},
-                    {"label": "Stop", "method": "animate", "args": [[None], still]},
-                ],
-            }
-        ],
-    )
+    }
+    figure.update_layout(sliders=[slider], updatemenus=[buttons])
 
 
 def _colours(classes: Sequence[int], clean: int, attacked: int) -> dict[int, str]:
@@ -280,7 +276,7 @@ def plane(result: Plane, classes: Sequence[str], reached: str) -> go.Figure:
         text=["clean", "attacked"],
         textposition="top center",
         marker={"size": 12, "color": "white", "line": {"color": "black", "width": 2}, "symbol": ["circle", "x"]},
-        textfont={"color": "black", "size": 14},
+        textfont={"color": "white", "size": 15},
         showlegend=False,
         hoverinfo="skip",
     )

@@ -31,9 +31,9 @@ def png(x: Tensor) -> bytes:
     return encode(x)
 
 
-def data_url(x: Tensor, least: int = 0) -> str:
-    """The same as a data URL, enlarged where `least` asks for it."""
-    return "data:image/png;base64," + base64.b64encode(png(enlarge(x, least) if least else x)).decode()
+def data_url(x: Tensor, least: int) -> str:
+    """The same as a data URL, enlarged as by `enlarge`."""
+    return "data:image/png;base64," + base64.b64encode(png(enlarge(x, least))).decode()
 
 
 def bytes_of(x: Tensor) -> Tensor:

@@ -116,14 +116,26 @@ def pictures(shown: Shown) -> None:
         ("Perturbation", magnified, f"amplified {factor:.0f} times", "Gray means unchanged."),
         ("Adversarial", done.result.x[0], f"{shown.now}, {done.attacked_p.max():.0%}", None),
     )
+    zoom = st.session_state.get("zoom") or 1
     row = st.container(horizontal=True, gap="medium")
     for title, x, caption, help_ in columns:
-        with row.container(width=shown_width(x)):
+        with row.container(width=shown_width(x, zoom)):
             st.markdown(f"**{title}**", help=help_)
-            show_image(x, f"{title}: {caption}")
+            show_image(x, f"{title}: {caption}", zoom)
             st.caption(caption)
     with row.container(width=150, gap="xsmall", key="measures"):
         numbers(done)
+    st.segmented_control(
+        "Size of the pictures",
+        [1, 2, 3],
+        default=1,
+        required=True,
+        key="zoom",
+        format_func=lambda n: f"{n}x",
+        label_visibility="collapsed",
+        help="Enlarges the pictures by a whole factor, so that they stay exact.",
+        persist_state="session",
+    )
     figure = figures.top_classes(done.clean_p, done.attacked_p, shown.scenario.card.classes)
     show_chart(figure, "top5", alt=f"Most probable classes: clean {shown.seen}, attacked {shown.now}")
 
@@ -287,7 +299,7 @@ def take_away(shown: Shown) -> None:
             icon=":material/download:",
         )
     st.markdown("**The Python that computes this**")
-    st.code(report.python(request), language="python")
+    st.code(report.python(request), language="python", wrap_lines=True)
     st.markdown(
         "**The link to this scenario** is the address of this page"
         + ("; your own picture is not part of it." if request.dataset == "file" else ".")

@@ -8,6 +8,7 @@ from typing import Any
 
 import streamlit as st
 from PIL import Image
+from streamlit.errors import StreamlitPageNotFoundError
 
 from lab import attacks, data, devices, models
 from lab.analysis.files import from_picture
@@ -15,7 +16,7 @@ from lab.assets import ASSETS
 from lab.data.photographs import photographs
 from lab.models import zoo
 from lab.ui.scenario import TASKS
-from lab.ui.show import show_image, tiles
+from lab.ui.show import TILE, show_image, tiles
 
 PAGES = (
     (
@@ -50,7 +51,7 @@ def example() -> None:
         "perturbation": ("Perturbation", f"amplified {told['amplified']:.0f} times"),
         "attacked": ("Adversarial", f"{attacked['name']}, {attacked['confidence']:.0%}"),
     }
-    for tile, (file, (title, caption)) in zip(tiles(3, 224), captions.items(), strict=True):
+    for tile, (file, (title, caption)) in zip(tiles(3, TILE), captions.items(), strict=True):
         with tile:
             st.markdown(f"**{title}**")
             with Image.open(ASSETS / "overview" / f"{file}.png") as picture:
@@ -66,7 +67,10 @@ def ways_on() -> None:
     """A card for each page."""
     for path, title, icon, text in PAGES:
         with st.container(border=True):
-            st.page_link(path, label=f"**{title}**", icon=icon)
+            try:
+                st.page_link(path, label=f"**{title}**", icon=icon)
+            except StreamlitPageNotFoundError:  # the page runs alone, without app.py's navigation
+                st.markdown(f"**{title}**")
             st.markdown(text)
 
 

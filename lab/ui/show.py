@@ -11,6 +11,9 @@ from lab.figures.pictures import bytes_of, enlarge
 from lab.figures.style import CONFIG
 from lab.types import LabError
 
+TILE = 224
+"""The width in pixels near which pictures are shown; small ones are enlarged by a whole factor."""
+
 
 def say(error: LabError) -> None:
     """An error as one sentence."""
@@ -18,9 +21,9 @@ def say(error: LabError) -> None:
     st.error(text[0].upper() + text[1:] + ("" if text.endswith(".") else "."), icon=":material/error:")
 
 
-def show_image(x: Tensor, alt: str, *, least: int = 224) -> None:
+def show_image(x: Tensor, alt: str, zoom: int = 1) -> None:
     """An image [C,H,W] in [0,1], pixel for pixel: PNG, enlarged by a whole factor, shown at its own width."""
-    pixels = bytes_of(enlarge(x, least)).numpy()
+    pixels = bytes_of(enlarge(x, TILE * zoom)).numpy()
     st.image(pixels, width=pixels.shape[1], output_format="PNG", alt=alt)
 
 
@@ -30,9 +33,9 @@ def tiles(count: int, width: int) -> list[DeltaGenerator]:
     return [row.container(width=width) for _ in range(count)]
 
 
-def shown_width(x: Tensor, least: int = 224) -> int:
+def shown_width(x: Tensor, zoom: int = 1) -> int:
     """The width in pixels at which `show_image` shows an image."""
-    return int(enlarge(x, least).shape[-1])
+    return int(enlarge(x, TILE * zoom).shape[-1])
 
 
 def show_chart(figure: go.Figure, key: str, how: str = "", alt: str = "") -> None:

@@ -12,6 +12,7 @@ def start() -> None:
     A folder named pages/ makes Streamlit run a page without app.py when the first visit to a new server is a link
     straight to that page; once `st.navigation` has run, this is off for good. Here the first visit switches it off.
     """
-    if PagesManager.uses_pages_directory:
+    if PagesManager.uses_pages_directory and "_started" not in st.session_state:
+        st.session_state["_started"] = True
         PagesManager.uses_pages_directory = False
         st.rerun()

@@ -1,0 +1,74 @@
+"""On a linear model the smallest perturbation is known, so an attack must succeed just beyond it and fail just below."""
+
+import pytest
+import torch
+from torch import nn
+
+import lab
+
+SHAPE = (3, 4, 4)
+DUAL = {"linf": 1, "l2": 2}
+ROOM = 0.3
+"""How far every pixel is from 0 and 1."""
+
+
+class Linear(nn.Module):
+    """logits = Wx + b."""
+
+    def __init__(self, classes, seed=0):
+        super().__init__()
+        rng = torch.Generator().manual_seed(seed)
+        # in 64 bits, for the loss of a confident model has hardly a gradient in 32
+        self.w = nn.Parameter(3 * torch.randn(classes, 48, generator=rng, dtype=torch.float64))
+        # all classes but two are far away, so that the way to the nearest is the gradient's
+        far = torch.zeros(classes, dtype=torch.float64).index_fill(0, torch.arange(2, classes), 60)
+        self.b = nn.Parameter(-self.w.detach().sum(1) / 2 - far)
+
+    def forward(self, x):
+        return x.flatten(1) @ self.w.T + self.b
+
+
+def case(classes, norm, n=20):
+    """Model, x, y, the nearest other class and its distance, for images where the ball stays within [0,1]."""
+    model = Linear(classes)
+    x = ROOM + (1 - 2 * ROOM) * torch.rand(n, *SHAPE, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    with torch.no_grad():
+        logits = model(x)
+        y = logits.argmax(1)
+        length = (model.w[y].unsqueeze(1) - model.w).norm(p=DUAL[norm], dim=2)
+        distance = (logits.gather(1, y.unsqueeze(1)) - logits) / length
+        distance[torch.arange(n), y] = float("inf")
+        radius, nearest = distance.min(1)
+    fits = (radius < ROOM) & (radius > 1e-3)
+    return model, x[fits], y[fits], nearest[fits], radius[fits]
+
+
+def succeeds(key, model, x, y, target, radius, norm, steps=None):
+    """One image at a time, each with its own radius."""
+    found = []
+    for i in range(len(x)):
+        row = slice(i, i + 1)
+        aim = None if target is None else target[row]
+        eps = radius[i].item()
+        params = {"eps": eps, "norm": norm} | ({"steps": steps, "alpha": eps / 5} if steps else {})
+        found.append(lab.attack(key, model, x[row], y[row], target=aim, seed=i, **params).success.item())
+    return found
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("targeted", [False, True])
+@pytest.mark.parametrize("classes", [2, 6])
+@pytest.mark.parametrize(("key", "steps"), [("bim", 10), ("pgd", 40)])
+def test_the_smallest_radius_is_found(norm, targeted, classes, key, steps):
+    model, x, y, nearest, radius = case(classes, norm)
+    assert len(x) >= 10
+    target = nearest if targeted else None
+    assert not any(succeeds(key, model, x, y, target, 0.99 * radius, norm, steps))
+    assert all(succeeds(key, model, x, y, target, 1.01 * radius, norm, steps))
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_one_step_is_optimal_between_two_classes(norm):
+    model, x, y, _, radius = case(2, norm)
+    assert not any(succeeds("fgsm", model, x, y, None, 0.99 * radius, norm))
+    assert all(succeeds("fgsm", model, x, y, None, 1.01 * radius, norm))

@@ -1,0 +1,169 @@
+"""The Attack page in real Chromium, on the bundled cat with EfficientNet-Lite0."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from playwright.sync_api import Browser, Page, expect
+
+import lab
+from lab.figures.pictures import amplify, bytes_of
+from tests.e2e.conftest import Visitor
+
+pytestmark = pytest.mark.e2e
+CAT = "/attack?image=Tabby+cat&attack=FGSM&eps=8%2F255&target=espresso"
+
+
+@pytest.fixture(scope="module")
+def expected() -> tuple[torch.Tensor, lab.Result, tuple[str, ...]]:
+    model = lab.load_model("imagenet/efficientnet_lite0")
+    x = lab.load_picture("cat", model.card)
+    return x, lab.attack("fgsm", model, x, model(x).argmax(1), target=967, eps="8/255"), model.card.classes
+
+
+def pixels(page: Page, alt: str) -> np.ndarray:
+    """What the browser fetched for a picture, and that it is shown pixel for pixel."""
+    shown = page.locator(f"img[alt^='{alt}']").first
+    assert shown.evaluate("i => i.naturalWidth === Math.round(i.getBoundingClientRect().width)")
+    answer = page.request.get(shown.evaluate("i => i.src"))
+    picture = Image.open(io.BytesIO(answer.body()))
+    assert picture.format == "PNG"
+    return np.asarray(picture.convert("RGB"))
+
+
+def test_the_first_visit_by_a_link_finds_the_whole_app(visit: Visitor) -> None:
+    """First in this module: a new server runs the page without app.py unless the page sees to it."""
+    page = visit.open(CAT)
+    expect(page.locator("[data-testid=stSidebarNavLink]")).to_contain_text(["Overview", "Attack"])
+    assert page.locator("[data-testid=stSidebarNavLink]").count() == 2
+
+
+def test_every_picture_equals_its_array(visit: Visitor, expected: tuple[torch.Tensor, lab.Result, tuple]) -> None:
+    x, result, classes = expected
+    page = visit.open(CAT)
+    now = classes[int(result.predictions[0])]
+    assert f"{now} ({result.confidence[0]:.0%})" in visit.verdict() or "still sees" in visit.verdict()
+    for alt, array in (
+        ("Clean", x[0]),
+        ("Perturbation", amplify(result.x[0] - x[0])[0]),
+        ("Adversarial", result.x[0]),
+    ):
+        assert (pixels(page, alt) == bytes_of(array).numpy()).all(), alt
+
+
+def test_the_downloads_hold_the_result(visit: Visitor, expected: tuple[torch.Tensor, lab.Result, tuple]) -> None:
+    _, result, _ = expected
+    page = visit.open(CAT)
+    page.get_by_role("tab", name="Take away").click()
+    visit.rest()
+    files = {}
+    for key in ("png", "npz", "json"):
+        with page.expect_download() as held:
+            page.locator(f".st-key-download_{key} button").click()
+        files[key] = held.value.path()
+    assert (np.asarray(Image.open(files["png"])) == bytes_of(result.x[0]).numpy()).all()
+    with np.load(files["npz"], allow_pickle=False) as arrays:
+        assert (arrays["attacked"] == result.x[0].numpy()).all()
+    told = json.loads(files["json"].read_text())
+    assert told["result"]["attacked"]["class"] == int(result.predictions[0])
+
+
+def test_the_player_scrubs_without_the_server(visit: Visitor) -> None:
+    sent: list[object] = []
+    visit.page.on("websocket", lambda socket: socket.on("framesent", lambda frame: sent.append(frame)))
+    page = visit.open("/attack?image=Tabby+cat&steps=4")
+    chart = page.locator(".st-key-player")
+    chart.locator(".slider-group").wait_for()
+    page.wait_for_timeout(500)
+    seen = "els => els.map(e => e.getAttribute('href') || e.getAttribute('xlink:href'))"
+    before, asked = chart.locator(".plot-container image").evaluate_all(seen), len(sent)
+    chart.locator(".slider-group").scroll_into_view_if_needed()
+    box = chart.locator(".slider-rail-touch-rect").bounding_box()
+    assert box is not None
+    page.mouse.click(box["x"] + box["width"] * 0.26, box["y"] + box["height"] / 2)
+    page.wait_for_timeout(1500)
+    after = chart.locator(".plot-container image").evaluate_all(seen)
+    assert len(before) == len(after) == 2
+    assert before != after
+    assert len(sent) == asked
+
+
+def test_settings_travel_in_the_link(visit: Visitor, browser: Browser, server: str) -> None:
+    page = visit.open("/attack?model=Convolutional+net%2C+MNIST&attack=PGD")
+    before = visit.verdict()
+    slider = page.locator(".st-key-eps input, .st-key-eps [role=slider]").first
+    slider.focus()
+    for _ in range(14):
+        page.keyboard.press("ArrowLeft")
+    visit.rest()
+    assert visit.verdict() == before
+    page.get_by_role("button", name="Run the attack").click()
+    page.wait_for_function("t => document.querySelector('.st-key-result h3')?.innerText !== t", arg=before)
+    visit.rest()
+    assert "eps=" in page.url
+    other = Visitor(browser, server)
+    other.open(page.url.removeprefix(server))
+    assert other.verdict() == visit.verdict() != before
+    other.context.close()
+
+
+def test_two_visitors_do_not_see_each_other(visit: Visitor, browser: Browser, server: str) -> None:
+    visit.open("/attack?model=Convolutional+net%2C+MNIST")
+    before = visit.verdict()
+    other = Visitor(browser, server)
+    other.open("/attack?model=Convolutional+net%2C+Fashion-MNIST")
+    assert other.verdict() != before
+    visit.page.get_by_role("tab", name="How it works").click()
+    visit.rest()
+    assert visit.verdict() == before
+    other.context.close()
+
+
+def test_a_long_attack_can_be_stopped(visit: Visitor) -> None:
+    page = visit.page
+    page.goto(f"{visit.server}/attack?attack=PGD&steps=100")
+    page.get_by_role("button", name="Cancel").click(timeout=60_000)
+    page.get_by_text("stopped before its last iteration").wait_for(timeout=60_000)
+    visit.rest()
+
+
+def test_a_bad_upload_is_told_and_the_result_stays(visit: Visitor) -> None:
+    page = visit.open("/attack?model=Convolutional+net%2C+MNIST")
+    before = visit.verdict()
+    page.locator(".st-key-source").get_by_text("Upload").click()
+    visit.rest()
+    bad = {"name": "picture.png", "mimeType": "image/png", "buffer": b"no picture"}
+    page.locator(".st-key-upload input[type=file]").set_input_files(bad)
+    page.get_by_text("The file is not a picture that can be read").wait_for()
+    visit.rest()
+    assert visit.verdict() == before
+
+
+def test_a_photograph_from_the_camera_is_attacked(visit: Visitor) -> None:
+    page = visit.open("/attack?attack=FGSM")
+    before = pixels(page, "Clean")
+    page.locator(".st-key-source").get_by_text("Camera").click()
+    visit.rest()
+    page.get_by_role("button", name="Take Photo").click()
+    page.get_by_role("button", name="Clear photo").wait_for()
+    visit.rest()
+    told = visit.verdict()
+    page.get_by_role("button", name="Run the attack").click()
+    page.wait_for_function("t => document.querySelector('.st-key-result h3')?.innerText !== t", arg=told)
+    visit.rest()
+    assert (pixels(page, "Clean") != before).any()
+
+
+@pytest.mark.parametrize("path", ["/", "/attack"])
+@pytest.mark.parametrize("width", [390, 1920])
+def test_no_page_is_wider_than_the_screen(browser: Browser, server: str, path: str, width: int) -> None:
+    visitor = Visitor(browser, server, width)
+    page = visitor.open(path)
+    assert page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth") <= width
+    visitor.context.close()
+    assert not visitor.errors

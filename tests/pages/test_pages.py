@@ -1,0 +1,229 @@
+"""Every page as a person meets it, without a browser: alone and through app.py."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from streamlit.testing.v1 import AppTest
+
+import lab
+from lab.ui import jobs
+
+ROOT = Path(__file__).resolve().parents[2]
+MNIST = {"model": "Convolutional net, MNIST", "attack": "BIM (I-FGSM)"}
+
+
+def app(file: str = "app.py") -> AppTest:
+    return AppTest.from_file(ROOT / file, default_timeout=60)
+
+
+def settle(at: AppTest, seconds: float = 60) -> AppTest:
+    """Runs the page until no job is at work."""
+    deadline = time.monotonic() + seconds
+    while True:
+        at.run()
+        assert not at.exception, at.exception[0].stack_trace
+        if not at.session_state["_jobs"] if "_jobs" in at.session_state else True:
+            return at
+        if any(job.future.done() and job.stop.is_set() for job in at.session_state["_jobs"].values()):
+            return at
+        assert time.monotonic() < deadline, "the job did not end"
+        time.sleep(0.1)
+
+
+def attack_page(**query: str) -> AppTest:
+    at = app()
+    at.query_params.update(query)
+    return settle(at.switch_page("pages/attack.py"))
+
+
+def verdict(at: AppTest) -> str:
+    return next(m.value for m in at.markdown if m.value.startswith("### "))
+
+
+@pytest.mark.parametrize("page", ["pages/overview.py", "pages/attack.py"])
+@pytest.mark.parametrize("through_app", [True, False])
+def test_every_page_renders(page: str, through_app: bool) -> None:
+    at = app("app.py" if through_app else page)
+    at = settle(at.switch_page(page) if through_app else at)
+    assert verdict(at)
+
+
+def test_the_default_scenario_fools_the_model_on_first_paint() -> None:
+    at = attack_page()
+    assert "EfficientNet-Lite0 now sees **loupe**" in verdict(at)
+    assert "where it saw **espresso**" in verdict(at)
+    assert "4/255" in verdict(at)
+
+
+def test_the_overview_tells_what_its_stored_result_says() -> None:
+    at = settle(app())
+    result = json.loads((ROOT / "assets/overview/result.json").read_text(encoding="utf-8"))["result"]
+    assert result["success"]
+    assert f"{result['attacked']['name']} ({result['attacked']['confidence']:.0%})" in verdict(at)
+
+
+def test_a_link_restores_the_scenario() -> None:
+    at = attack_page(**MNIST, eps="26/255", steps="7", norm="L∞ (per pixel)", target="3", seed="5", mnist_image="4")
+    assert at.selectbox(key="model").value == "mnist/cnn"
+    assert at.slider(key="steps").value == 7
+    assert at.select_slider(key="eps").value == 26
+    assert at.selectbox(key="target").value == "3"
+    assert at.number_input(key="seed").value == 5
+    data, model = lab.load_data("mnist").rows([4]), lab.load_model("mnist/cnn")
+    result = lab.attack("bim", model, data.x, data.y, target=3, seed=5, eps="26/255", steps=7)
+    seen = model.card.classes[int(result.predictions[0])]
+    assert f"sees **{seen}** ({result.confidence[0]:.0%})" in verdict(at).replace("still ", "").replace("now ", "")
+
+
+def test_a_nonsense_link_falls_back_to_the_defaults() -> None:
+    at = attack_page(model="nonsense", attack="nonsense", eps="nonsense", steps="-4", seed="x", target="a unicorn")
+    assert at.selectbox(key="model").value == "imagenet/efficientnet_lite0"
+    assert at.select_slider(key="eps").value == 4
+    assert "EfficientNet-Lite0 now sees" in verdict(at)
+
+
+def test_changed_settings_wait_for_run() -> None:
+    at = attack_page(**MNIST)
+    before = verdict(at)
+    at.select_slider(key="eps").set_value(0.0)
+    settle(at)
+    assert verdict(at) == before
+    assert any("Run the attack" in i.value for i in at.info)
+    at.button(key="run").click()
+    settle(at)
+    assert "still sees" in verdict(at)
+    assert not any("settings have changed" in i.value for i in at.info)
+
+
+def test_another_data_set_brings_its_own_epsilon_and_target() -> None:
+    at = attack_page(target="tiger cat")
+    at.selectbox(key="model").set_value("fashion_mnist/cnn")
+    at.button(key="run").click()
+    settle(at)
+    assert at.select_slider(key="eps").value == 26
+    assert at.selectbox(key="target").value == "any other class"
+    assert "Convolutional net" in verdict(at)
+
+
+@pytest.mark.parametrize(
+    ("tab", "marker"),
+    [
+        ("Epsilon", "class flips at"),
+        ("Saved as a file", "A PNG rounds every value"),
+        ("Take away", "The Python that computes this"),
+        ("How it works", "Adversarial Examples in the Physical World"),
+        ("Perturbation", "Spectrum"),
+        ("Decision plane", "Every cell is a picture"),
+        ("Iterations", "Drag the slider"),
+    ],
+)
+def test_every_tab_shows_its_result(tab: str, marker: str) -> None:
+    at = app()
+    at.query_params.update(MNIST)
+    at = at.switch_page("pages/attack.py")
+    at.session_state["detail"] = tab
+    settle(at)
+    texts = [e.value for e in (*at.markdown, *at.caption)]
+    assert any(marker in t for t in texts), texts
+
+
+def file(make: Callable[[io.BytesIO], object]) -> bytes:
+    held = io.BytesIO()
+    make(held)
+    return held.getvalue()
+
+
+WHOLE = file(lambda f: Image.effect_noise((64, 64), 80).save(f, "JPEG"))
+BAD = {
+    "text named .png": (b"hello", "not a picture"),
+    "0 bytes": (b"", "empty"),
+    "truncated": (WHOLE[: len(WHOLE) // 2], "damaged"),
+    "1x1": (file(lambda f: Image.new("RGB", (1, 1)).save(f, "PNG")), "at least 2 x 2"),
+    "bomb": (file(lambda f: Image.new("1", (20_000, 20_000)).save(f, "PNG")), "at most 25,000,000"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_bad_upload_gets_one_sentence_and_loses_nothing(case: str) -> None:
+    at = attack_page(**MNIST)
+    before = verdict(at)
+    at.segmented_control(key="source").set_value("Upload")
+    settle(at)
+    data, told = BAD[case]
+    at.file_uploader(key="upload").upload("picture.png", data, "image/png")
+    settle(at)
+    assert [told in e.value for e in at.error] == [True], [e.value for e in at.error]
+    assert "\n" not in at.error[0].value
+    assert verdict(at) == before
+
+
+GOOD = {
+    "cmyk": file(lambda f: Image.new("CMYK", (40, 50), (0, 200, 200, 0)).save(f, "JPEG")),
+    "16-bit": file(lambda f: Image.new("I;16", (40, 40), 40_000).save(f, "PNG")),
+    "palette": file(lambda f: Image.new("P", (40, 40), 3).save(f, "PNG", transparency=3)),
+}
+
+
+@pytest.mark.parametrize("case", GOOD)
+def test_an_unusual_upload_is_attacked(case: str) -> None:
+    at = attack_page(**MNIST)
+    at.segmented_control(key="source").set_value("Upload")
+    settle(at)
+    at.file_uploader(key="upload").upload("picture.png", GOOD[case], "image/png")
+    settle(at)
+    at.button(key="run").click()
+    settle(at)
+    assert not at.error
+    assert at.session_state["_applied"].request.dataset == "file"
+    assert verdict(at)
+
+
+def test_two_sessions_do_not_see_each_other() -> None:
+    one, two = attack_page(**MNIST), attack_page(**MNIST, eps="0/255")
+    assert "still sees" in verdict(two)
+    assert verdict(one) != verdict(settle(two))
+    assert one.session_state["_results"].keys().isdisjoint(two.session_state["_results"].keys())
+
+
+def test_a_model_without_weights_says_so_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    from urllib.error import URLError
+
+    import torch
+
+    def offline(*args: object, **kwargs: object) -> None:
+        raise URLError("no network")
+
+    monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
+    at = app()
+    at.query_params["model"] = "ResNet-18, ImageNet (to be fetched)"
+    at = at.switch_page("pages/attack.py")
+    for _ in range(100):
+        at.run()
+        if at.error:
+            break
+        time.sleep(0.1)
+    assert re.search(r"fetched once \(45 MB\).*bundled model", at.error[0].value)
+
+
+def test_the_newest_request_wins_and_cancel_stops() -> None:
+    """A job that is replaced or cancelled ends at its next report."""
+    job = jobs.Job("x", 1)
+    job.tell(0.5, "half")
+    assert job.share == 0.5
+    job.stop.set()
+    with pytest.raises(jobs.Cancelled):
+        job.tell(0.6)
+
+
+def test_a_job_that_nobody_watches_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    job = jobs.Job("x", 1)
+    monkeypatch.setattr(jobs, "UNWATCHED", -1.0)
+    assert job.cancelled()
