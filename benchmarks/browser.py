@@ -1,0 +1,86 @@
+"""How long a person waits from the click on Run to the result, in real Chromium.
+
+    python -m benchmarks.browser [--rounds 5]
+
+Starts the app, opens the Attack page with EfficientNet-Lite0, and for each attack changes the seed (so that nothing is
+taken from the session's results), clicks Run and waits until the new verdict and its pictures are on the screen.
+"""
+
+from __future__ import annotations
+
+import argparse
+import socket
+import statistics
+import subprocess
+import sys
+import time
+import urllib.request
+from urllib.error import URLError
+
+from playwright.sync_api import Page, sync_playwright
+
+from tests.e2e.conftest import ARGS, REST, ROOT, chromium
+
+
+def serve() -> tuple[subprocess.Popen[bytes], str]:
+    """The app on a free port, once it answers."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.headless", "true"]
+    app = subprocess.Popen([*command, "--server.port", str(port)], cwd=ROOT, stdout=subprocess.DEVNULL)
+    url = f"http://127.0.0.1:{port}"
+    while app.poll() is None:
+        try:
+            urllib.request.urlopen(f"{url}/_stcore/health", timeout=5).close()
+            break
+        except (URLError, OSError):
+            time.sleep(0.2)
+    return app, url
+
+
+def waits(page: Page, url: str, query: str, rounds: int) -> list[float]:
+    """Seconds from the click to the result, one a round."""
+    found = []
+    page.goto(f"{url}/attack?{query}")
+    page.wait_for_selector(".st-key-result h3", timeout=120_000)
+    for _ in range(rounds):
+        page.wait_for_selector(REST)
+        page.wait_for_timeout(500)
+        page.locator(".st-key-seed button").last.click()
+        page.get_by_text("The settings have changed").wait_for()
+        page.wait_for_selector(REST)
+        start = time.perf_counter()
+        page.get_by_role("button", name="Run the attack").click()
+        page.get_by_text("The settings have changed").wait_for(state="detached")
+        page.wait_for_selector(".st-key-result h3")
+        page.wait_for_selector(REST)
+        page.wait_for_function(
+            "[...document.querySelectorAll('.st-key-result img')].every(i => i.complete && i.naturalWidth)"
+        )
+        found.append(time.perf_counter() - start)
+    return found
+
+
+def main() -> None:
+    """Prints a line an attack."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    args = parser.parse_args()
+    app, url = serve()
+    try:
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=chromium(), args=ARGS)
+            page = browser.new_page(viewport={"width": 1400, "height": 1000})
+            for name, query in (("fgsm", "attack=FGSM"), ("mi_fgsm, 10 steps", "attack=MI-FGSM")):
+                spent = waits(page, url, query, args.rounds)
+                told = ", ".join(f"{s:.2f}" for s in spent)
+                print(f"{name}: median {statistics.median(spent):.2f} s of {told}")
+            browser.close()
+    finally:
+        app.terminate()
+        app.wait(20)
+
+
+if __name__ == "__main__":
+    main()
