@@ -35,10 +35,10 @@ clean: ## remove .venv and caches
 
 .venv/installed-run: requirements.txt | .venv/bin/python
 	@echo "Installing requirements.txt into .venv; the first time takes some minutes."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.txt || { echo "The packages could not be installed: is there a network connection to a package index?"; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.txt >.venv/install.log 2>&1 || { echo "The packages could not be installed: check the network connection, then see .venv/install.log."; exit 1; }
 	@touch $@
 
 .venv/installed-dev: requirements-dev.txt .venv/installed-run
 	@echo "Installing requirements-dev.txt into .venv."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements-dev.txt || { echo "The packages could not be installed: is there a network connection to a package index?"; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements-dev.txt >.venv/install.log 2>&1 || { echo "The packages could not be installed: check the network connection, then see .venv/install.log."; exit 1; }
 	@touch $@

@@ -15,7 +15,7 @@ from lab.models import nets, weights, zoo
 from lab.models.cards import Card, Classifier, Fit, Robust, read_card
 from lab.types import ModelError
 
-SHIPPED = ("mnist/cnn", "fashion_mnist/cnn")
+SHIPPED = tuple(f"{task}/{net}" for task in ("mnist", "fashion_mnist") for net in ("cnn", "softmax", "mlp", "rbf"))
 """Models that the lab trained itself; weights and card lie in assets/weights."""
 
 
@@ -94,6 +94,12 @@ def find(key: str) -> ModelSpec:
         zoo.weights_of(name)
         return _torchvision(name)
     raise ModelError(f"there is no model '{key}': the lab has {', '.join(CATALOG)}")
+
+
+def is_here(key: str) -> bool:
+    """Whether a model loads without fetching anything."""
+    card = find(key).card()
+    return card.bundled or zoo.cached_file(key.split("/")[1]).exists()
 
 
 def load_model(key: str) -> Classifier:

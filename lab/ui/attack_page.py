@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
+from urllib.parse import urlencode
 
 import streamlit as st
 
@@ -16,6 +18,9 @@ from lab.analysis.spectrum import spectrum
 from lab.analysis.study import Study, study
 from lab.figures import attack as figures
 from lab.figures.pictures import amplify
+from lab.models import zoo
+from lab.models.cards import Classifier
+from lab.models.catalog import is_here
 from lab.ui import cache
 from lab.ui.jobs import Job, outcome
 from lab.ui.scenario import Scenario
@@ -60,13 +65,26 @@ def run_button(scenario: Scenario | None) -> Scenario | None:
     return applied
 
 
+def load(key: str, job: Job) -> Classifier:
+    """The model, with its progress told where its weights have to be fetched."""
+    name = key.split("/")[1]
+    if is_here(key):
+        job.tell(0.0, "loading the model")
+        return cache.model(key)
+    job.tell(0.0, "fetching the weights")
+    job.poll = partial(zoo.fetched, name)
+    try:
+        return cache.model(key)
+    finally:
+        job.poll = None
+
+
 def compute(scenario: Scenario) -> Shown | None:
     """The attack of a scenario: its result, or None while it is at work."""
     request = scenario.request
 
     def work(job: Job) -> Study:
-        job.tell(0.0, "loading the model")
-        model = cache.model(request.model)
+        model = load(request.model, job)
         steps = int(request.params.get("steps") or 1)
 
         def watch(step: int, share: float) -> None:
@@ -301,9 +319,10 @@ def take_away(shown: Shown) -> None:
     st.markdown("**The Python that computes this**")
     st.code(report.python(request), language="python", wrap_lines=True)
     st.markdown(
-        "**The link to this scenario** is the address of this page"
-        + ("; your own picture is not part of it." if request.dataset == "file" else ".")
+        "**The link to this scenario**" + ("; your own picture is not part of it." if request.dataset == "file" else "")
     )
+    query = urlencode(st.query_params.to_dict())
+    st.code((st.context.url or "") + (f"?{query}" if query else ""), language=None, wrap_lines=True)
     with st.expander("The manifest"):
         st.json(told)
 

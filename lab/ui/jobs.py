@@ -36,7 +36,10 @@ class Cancelled(Exception):
 
 @dataclass
 class Job:
-    """One piece of work: what the worker tells of it, and whether it is to stop."""
+    """One piece of work: what the worker tells of it, and whether it is to stop.
+
+    Where the worker is inside a call that cannot report, `poll` finds the share that is done from outside.
+    """
 
     label: str
     key: Hashable
@@ -46,6 +49,7 @@ class Job:
     seen: float = field(default_factory=time.monotonic)
     stop: Event = field(default_factory=Event)
     future: Future[Any] | None = None
+    poll: Callable[[], float] | None = None
 
     def cancelled(self) -> bool:
         """Whether the job is to end now: stopped by the person, replaced, or watched by nobody."""
@@ -72,10 +76,15 @@ class Job:
         return True
 
     @property
+    def done(self) -> float:
+        """The share that is done, 0 to 1."""
+        return min(1.0, self.poll() if self.poll else self.share)
+
+    @property
     def left(self) -> float | None:
         """Seconds still to go, as the progress so far suggests."""
         spent = time.monotonic() - self.started
-        return spent * (1 - self.share) / self.share if self.share > 0.02 else None
+        return spent * (1 - self.done) / self.done if self.done > 0.02 else None
 
 
 @st.cache_resource
@@ -154,7 +163,7 @@ def _progress(slot: str) -> None:
         job.seen = time.monotonic()
         bar, button = st.columns([5, 1], vertical_alignment="bottom")
         text = " · ".join(part for part in (job.label, job.message, _remaining(job.left)) if part)
-        bar.progress(min(1.0, job.share), text=text)
+        bar.progress(job.done, text=text)
         if button.button("Cancel", key=f"cancel_{slot}", width="stretch"):
             job.stop.set()
             if job.future is not None:

@@ -14,7 +14,7 @@ from lab import attacks, data, devices, models
 from lab.analysis.files import from_picture
 from lab.assets import ASSETS
 from lab.data.photographs import photographs
-from lab.models import zoo
+from lab.models.catalog import is_here
 from lab.ui.scenario import TASKS
 from lab.ui.show import TILE, show_image, tiles
 
@@ -82,13 +82,12 @@ def present() -> None:
         rows = []
         for spec in models.CATALOG.values():
             card = spec.card()
-            ready = card.bundled or zoo.cached_file(card.key.split("/")[1]).exists()
             measured = f"{card.accuracy:.1%}" if card.accuracy is not None else ""
             rows.append(
                 {
                     "model": card.name,
                     "classes": TASKS[card.task],
-                    "here": "yes" if ready else "at first use",
+                    "here": "yes" if is_here(card.key) else "at first use",
                     "test accuracy": measured,
                 }
             )

@@ -16,9 +16,9 @@ from lab.data import load_data
 from lab.data.catalog import CATALOG as DATASETS
 from lab.data.photographs import photographs
 from lab.data.uploads import decode
-from lab.models import zoo
 from lab.models.cards import Card
 from lab.models.catalog import find as find_model
+from lab.models.catalog import is_here
 from lab.params import Value
 from lab.report import Request
 from lab.types import ImageError, LabError
@@ -88,7 +88,7 @@ def _defaults(card: Card) -> dict[str, Value]:
 def _model() -> Card:
     def name(key: str) -> str:
         card = find_model(key).card()
-        return f"{card.name}, {TASKS[card.task]}" + ("" if _ready(card) else " (to be fetched)")
+        return f"{card.name}, {TASKS[card.task]}" + ("" if is_here(key) else " (to be fetched)")
 
     key = st.selectbox(
         "Model",
@@ -102,10 +102,6 @@ def _model() -> Card:
     )
     card = find_model(key).card()
     return card
-
-
-def _ready(card: Card) -> bool:
-    return card.bundled or zoo.cached_file(card.key.split("/")[1]).exists()
 
 
 def _new_model() -> None:
