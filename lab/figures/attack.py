@@ -16,9 +16,6 @@ from lab.figures.pictures import amplify, data_url
 from lab.figures.style import ADVERSARIAL, CLEAN, CONTROL, DIVERGING, OTHERS, SEQUENTIAL, TARGET, finish
 from lab.types import Frame
 
-MOST_FRAMES = 16
-"""Pictures that a player carries at most; longer runs are thinned, first and last kept."""
-
 
 def scaled(value: float, norm: str) -> str:
     """A size for a person: pixels as n/255, Euclidean lengths as they are."""
@@ -69,13 +66,13 @@ def player(frames: Sequence[Frame], clean: Tensor, row: int, norm: str) -> go.Fi
     """The trajectory of one image, scrubbed in the browser: pictures above, curves with a moving mark below.
 
     Args:
-        frames: the trace of the attack.
+        frames: the trace of the attack; those that kept their picture can be stopped at.
         clean: the clean image [C,H,W].
         row: which image of the batch.
         norm: in which its size is told.
     """
     steps = [f.step for f in frames]
-    shown = sorted({round(i) for i in np.linspace(0, len(frames) - 1, min(MOST_FRAMES, len(frames)))})
+    shown = [i for i, f in enumerate(frames) if len(f.x)]
     curves = (
         ("confidence in the predicted class", [f.confidence[row].item() for f in frames], TARGET),
         ("margin (logits)", [f.margin[row].item() for f in frames], CLEAN),

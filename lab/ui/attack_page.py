@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from urllib.parse import urlencode
@@ -22,7 +22,7 @@ from lab.models import zoo
 from lab.models.cards import Classifier
 from lab.models.catalog import is_here
 from lab.ui import cache
-from lab.ui.jobs import Job, outcome
+from lab.ui.jobs import Job, forget, outcome
 from lab.ui.scenario import Scenario
 from lab.ui.show import show_chart, show_image, shown_width
 
@@ -33,6 +33,12 @@ class Shown:
 
     scenario: Scenario
     study: Study
+
+    @property
+    def key(self) -> Hashable:
+        """What further results depend on: the scenario, and how far the attack came if it was stopped."""
+        result = self.study.result
+        return self.scenario.key, result.complete or int(result.queries[0])
 
     @property
     def size(self) -> str:
@@ -55,6 +61,8 @@ def run_button(scenario: Scenario | None) -> Scenario | None:
     with st.sidebar:
         pressed = st.button("Run the attack", type="primary", key="run", width="stretch", disabled=scenario is None)
         live = st.toggle("Run at every change", key="live", persist_state="session")
+    if scenario is not None and pressed:
+        forget("attack", scenario.key)
     if scenario is not None and (pressed or live or "_applied" not in st.session_state):
         st.session_state["_applied"] = scenario
     applied: Scenario | None = st.session_state.get("_applied")
@@ -197,7 +205,7 @@ def epsilon(shown: Shown) -> None:
     def work(job: Job) -> Line:
         return along(cache.model(scenario.request.model), done.clean, done.delta, done.norm, seed=scenario.request.seed)
 
-    line = outcome("epsilon", scenario.key, "Following the attack's direction", work)
+    line = outcome("epsilon", shown.key, "Following the attack's direction", work)
     if line is None:
         return
     card = scenario.card
@@ -253,7 +261,7 @@ def decision_plane(shown: Shown) -> None:
             watch=job.tell,
         )
 
-    found = outcome("plane", scenario.key, "Asking the model for the classes of the plane", work)
+    found = outcome("plane", shown.key, "Asking the model for the classes of the plane", work)
     if found is not None:
         show_chart(
             figures.plane(found, scenario.card.classes, shown.size),
@@ -270,7 +278,7 @@ def saved(shown: Shown) -> None:
     def work(job: Job) -> tuple[Survival, ...]:
         return survival(cache.model(scenario.request.model), done.clean, done.result.x.cpu(), done.goal)
 
-    found = outcome("saved", scenario.key, "Saving and reading back", work)
+    found = outcome("saved", shown.key, "Saving and reading back", work)
     if found is None:
         return
     classes = scenario.card.classes

@@ -22,7 +22,7 @@ from lab.types import LabError
 from lab.ui.show import say
 
 T = TypeVar("T")
-KEPT = 24
+KEPT = 16
 """Results that a session keeps; the oldest go first."""
 AT_ONCE = 0.7
 """Seconds that a page waits for a result before it shows progress instead."""
@@ -44,7 +44,7 @@ class Job:
     label: str
     key: Hashable
     share: float = 0.0
-    message: str = ""
+    message: str = "waiting for its turn"
     started: float = field(default_factory=time.monotonic)
     seen: float = field(default_factory=time.monotonic)
     stop: Event = field(default_factory=Event)
@@ -129,13 +129,22 @@ def outcome(slot: str, key: Hashable, label: str, work: Callable[[Job], T]) -> T
     return cast("T | None", _take(slot, job))
 
 
+def forget(slot: str, key: Hashable) -> None:
+    """Drops the job and the result of a slot and key, so that the next `outcome` computes anew."""
+    job = _jobs().get(slot)
+    if job is not None and job.key == key:
+        job.stop.set()
+        del _jobs()[slot]
+    _results().pop((slot, key), None)
+
+
 def _take(slot: str, job: Job) -> Any:
     future = cast("Future[Any]", job.future)
     error = Cancelled() if future.cancelled() else future.exception()
     if isinstance(error, Cancelled):
         st.info(f"Stopped: {job.label[0].lower()}{job.label[1:]}.", icon=":material/stop_circle:")
         if st.button("Run it again", key=f"again_{slot}"):
-            del _jobs()[slot]
+            forget(slot, job.key)
             st.rerun()
         return None
     if isinstance(error, LabError):
