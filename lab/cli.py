@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -26,7 +28,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Ends the program with the message and exit code 2."""
-        self.exit(2, f"{self.prog}: {message}\n")
+        self.exit(2, f"{self.prog}: {' '.join(message.split())}\n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -35,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         args.run(args)
     except (LabError, OSError) as e:
-        sys.stderr.write(f"lab: {e}\n")
+        sys.stderr.write(f"lab: {' '.join(str(e).split())}\n")
         return 2
     except KeyboardInterrupt:
         sys.stderr.write("lab: stopped\n")
@@ -97,7 +99,8 @@ def attack(args: argparse.Namespace) -> None:
     given: dict[str, Any] = dict(_pair(p) for p in args.param)
     spec = find_attack(args.attack)
     method = spec.build(**given)  # a wrong parameter is told before a model is loaded
-    model = models.load_model(args.model)
+    with redirect_stdout(sys.stderr):  # torch says there what it fetches
+        model = models.load_model(args.model)
     x, y, ids = _images(args, model.card)
     clean = predict(model, x)
     y = clean.argmax(1) if y is None else y
@@ -141,7 +144,7 @@ def find_class(text: str, card: Card) -> int:
     Raises:
         GoalError: for a class that does not exist.
     """
-    if text.lstrip("-").isdigit() and text not in card.classes:
+    if re.fullmatch(r"-?[0-9]{1,9}", text) and text not in card.classes:
         index = int(text)
         if 0 <= index < len(card.classes):
             return index

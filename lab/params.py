@@ -97,11 +97,13 @@ def number(text: str | float) -> float:
     Raises:
         ParamError: for anything else.
     """
-    if isinstance(text, (int, float)):
-        return float(text)
     try:
+        if isinstance(text, (int, float)):
+            return float(text)
         over, slash, under = text.partition("/")
         return float(over) / float(under) if slash else float(text)
+    except OverflowError:
+        return math.inf
     except (ValueError, ZeroDivisionError):
         raise ParamError(f"'{text}' is not a number: write it as 0.03 or 8/255") from None
 
@@ -128,7 +130,7 @@ def parse(params: tuple[Param, ...], given: Mapping[str, Any], what: str) -> dic
 
 
 def _typed(p: Param, value: Any) -> Value:
-    if p.optional and (value is None or value in ("", "auto")):
+    if p.optional and (value is None or (isinstance(value, str) and value in ("", "auto"))):
         return None
     if p.choices:
         if value not in p.choices:
@@ -141,7 +143,8 @@ def _typed(p: Param, value: Any) -> Value:
             return str(value).lower() in ("true", "1", "yes", "on")
         raise ParamError(f"{p.name} must be true or false, not '{value}'")
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        raise ParamError(f"{p.name} must be a number, not {value!r}")
+        got = value if value is None or isinstance(value, bool) else type(value).__name__
+        raise ParamError(f"{p.name} must be a number, not {got}")
     x = number(value)
     if not math.isfinite(x):
         raise ParamError(f"{p.name} must be a finite number, not {value}")

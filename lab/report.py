@@ -92,7 +92,7 @@ def python(request: Request) -> str:
     else:
         image = f'x = lab.load_data("{request.dataset}").x[{request.image}:{int(request.image) + 1}]'
     pixels = request.params.get("norm", "linf") == "linf"
-    named = ", ".join(f"{k}={_literal(v, pixels and k in ('eps', 'alpha'))}" for k, v in request.params.items())
+    named = [f"{k}={_literal(v, pixels and k in ('eps', 'alpha'))}" for k, v in request.params.items()]
     target = "" if request.target is None else f", target={request.target}"
     return "\n".join(
         (
@@ -103,7 +103,7 @@ def python(request: Request) -> str:
             "y = model(x).argmax(1)  # the class that the model sees",
             "result = lab.attack(",
             f'    "{request.attack}", model, x, y{target}, seed={request.seed},',
-            f"    {named},",
+            *([f"    {', '.join(named)},"] if named else []),
             ")",
             "",
             "name = model.card.classes[int(result.predictions[0])]",

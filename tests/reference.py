@@ -21,17 +21,16 @@ def per_image(values):
 
 def step(g, alpha, norm, targeted):
     """Up the loss of the true class, or down the loss of the target class."""
-    if norm == "linf":
-        move = alpha * g.sign()
-    else:
-        move = alpha * g / per_image(g.square().sum(dim=(1, 2, 3)).sqrt())
-    return -move if targeted else move
+    unit = g.sign() if norm == "linf" else g / per_image(g.square().sum(dim=(1, 2, 3)).sqrt())
+    return -alpha * unit if targeted else alpha * unit
 
 
 def clip(x_new, x, eps, norm):
     """Kurakin et al. 2016, eq. 2: min(1, x + eps, max(0, x - eps, x')); in L2, shrink to the sphere and clip."""
+    zero, one = torch.zeros(()), torch.ones(())
     if norm == "linf":
-        return torch.minimum(torch.ones(()), torch.minimum(x + eps, torch.maximum(x - eps, x_new).maximum(torch.zeros(()))))
+        low = torch.maximum(zero, torch.maximum(x - eps, x_new))
+        return torch.minimum(one, torch.minimum(x + eps, low))
     length = per_image((x_new - x).square().sum(dim=(1, 2, 3)).sqrt())
     on_sphere = x + (x_new - x) / length * eps
     return torch.where(length > eps, on_sphere, x_new).clip(0, 1)

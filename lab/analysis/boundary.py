@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lab.analysis.linearity import noise_like
+from lab.analysis.linearity import noise_like, symmetric
 from lab.evaluation.predict import predict
 from lab.types import Model
 
@@ -58,7 +58,7 @@ def plane(
     noise = noise_like(delta, norm, seed)
     overlap = (noise * delta).sum() / (delta * delta).sum().clamp(min=1e-12)
     noise = noise - overlap * delta
-    axis = torch.linspace(-reach, reach, points)
+    axis = symmetric(reach, points)
     v, u = torch.meshgrid(axis.to(x), axis.to(x), indexing="ij")
     rows = []
     for i in range(points):  # a row of the grid at a time, so that only these images exist at once

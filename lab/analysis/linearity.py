@@ -31,6 +31,12 @@ class Line:
     noise_flip: float | None
 
 
+def symmetric(reach: float, points: int) -> Tensor:
+    """Evenly spaced positions [points] from -reach to reach; the middle one of an odd number is exactly 0."""
+    t = torch.linspace(-reach, reach, points)
+    return (t - t.flip(0)) / 2
+
+
 def noise_like(delta: Tensor, norm: str, seed: int) -> Tensor:
     """Random noise [1,C,H,W] of exactly the same norm as a perturbation: random signs; for L2, a Gaussian direction."""
     numbers = draw(torch.Generator().manual_seed(seed), delta, normal=True)
@@ -54,7 +60,7 @@ def along(model: Model, x: Tensor, delta: Tensor, norm: str, *, points: int = 41
     Deviation: the line ends at the perturbation's own norm. As in the paper nothing is clipped to [0,1].
     """
     length = NORMS[norm].length(delta).item()
-    t = torch.linspace(-1, 1, points)
+    t = symmetric(1, points)
     lines = [delta, noise_like(delta, norm, seed)]
     scale = t.to(x).view(-1, 1, 1, 1)
     logits, noise = predict(model, torch.cat([x + scale * d for d in lines]), rows=2 * points).split(points)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
+from numbers import Integral
 from typing import Literal
 
 import torch
@@ -29,9 +30,12 @@ from lab.types import (
     LabWarning,
     Model,
     ModelError,
+    ParamError,
     Result,
 )
 
+WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+"""The dtypes that labels may have."""
 Keep = Literal["last", "closest"]
 Watch = Callable[[int, float], None]
 """Called after each iterate with the number of updates done and the share of the images that lie in finished chunks."""
@@ -47,6 +51,7 @@ class Watched:
     forwards: int = 0
     backwards: int = 0
     checked: bool = False
+    warns: bool = False
 
     def __call__(self, x: Tensor) -> Tensor:
         """Logits [N,K], or labels [N] where the attack may see no more."""
@@ -67,10 +72,12 @@ class Watched:
             logits = self.model(x)
         except torch.OutOfMemoryError:
             raise
-        except (RuntimeError, ValueError, IndexError, TypeError) as e:
+        except (RuntimeError, ValueError, IndexError, TypeError, AssertionError) as e:
             reason = str(e).splitlines()[0] if str(e) else type(e).__name__
             raise ModelError(f"the model cannot take images of shape {list(x.shape[1:])}: {reason}") from e
         check_logits(logits, len(x), self.goal)
+        if self.warns:
+            warn_of_probabilities(logits)
         self.checked = True
         return logits
 
@@ -94,6 +101,10 @@ def check_logits(logits: object, rows: int, goal: Goal) -> None:
     if highest >= classes:
         what = "target" if goal.targeted else "label"
         raise GoalError(f"{what} {highest} does not exist: the model has {classes} classes, 0 to {classes - 1}")
+
+
+def warn_of_probabilities(logits: Tensor) -> None:
+    """Warns where a model's answers [N,K] look like probabilities."""
     with torch.no_grad():
         if (logits >= 0).all() and (logits.sum(1) - 1).abs().max() < 1e-4:
             message = "the model seems to answer probabilities; attacks expect logits, so leave out the softmax"
@@ -129,11 +140,14 @@ def check_labels(labels: object, x: Tensor, what: str) -> Tensor:
     Raises:
         GoalError: unless there is one whole, non-negative number per image.
     """
-    if isinstance(labels, int) and not isinstance(labels, bool):
-        labels = torch.full((len(x),), labels)
-    if isinstance(labels, Sequence) and not isinstance(labels, str):
-        labels = torch.as_tensor(labels) if len(labels) else torch.zeros(0, dtype=torch.int64)
-    if not isinstance(labels, Tensor) or labels.is_floating_point() or labels.dtype == torch.bool:
+    try:
+        if isinstance(labels, Integral) and not isinstance(labels, bool):
+            labels = torch.full((len(x),), int(labels))
+        if isinstance(labels, Sequence) and not isinstance(labels, str):
+            labels = torch.as_tensor(labels) if len(labels) else torch.zeros(0, dtype=torch.int64)
+    except (RuntimeError, TypeError, ValueError, OverflowError):
+        raise GoalError(f"{what}s must be whole numbers, one per image, not {type(labels).__name__}") from None
+    if not isinstance(labels, Tensor) or labels.dtype not in WHOLE:
         got = labels.dtype if isinstance(labels, Tensor) else type(labels).__name__
         raise GoalError(f"{what}s must be whole numbers, one per image, not {got}")
     if labels.shape != (len(x),):
@@ -166,6 +180,7 @@ def in_eval_mode(model: Model) -> Model:
     return model
 
 
+@torch.inference_mode(False)
 def run(
     attack: Attack,
     model: Model,
@@ -197,16 +212,27 @@ def run(
 
     Raises:
         ImageError, GoalError, ModelError: for what cannot be attacked.
+        ParamError: for a seed that is no whole number from 0 to 2^64-1.
     """
-    x = check_images(x)
+    if not callable(model):
+        raise ModelError(f"a model must be callable, images to logits, not {type(model).__name__}: use lab.load_model")
+    if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= int(seed) < 2**64:
+        raise ParamError(f"seed must be a whole number between 0 and 2^64-1, not {seed!r}")
+    x = _outside_inference(check_images(x))
+    goal = Goal(_outside_inference(goal.labels), goal.targeted)
     model = in_eval_mode(model)
     if not len(x):
         return _empty(x)
     device = devices.of(model, x)
+    parts: Iterable[slice] = (slice(0, len(x)),)
+    if len(x) > devices.SMALL:
+        with torch.no_grad():  # what the model refuses is told before its memory is measured
+            Watched(model, Access.SCORES, goal)(x[:1].to(device))
+        parts = devices.chunks(model, x)
     done: list[Result] = []
-    for part in devices.chunks(model, x) if len(x) > devices.SMALL else (slice(0, len(x)),):
+    for part in parts:
         chunk = _Chunk(
-            model=Watched(model, access, goal.rows(part)),
+            model=Watched(model, access, goal.rows(part), warns=part.start == 0),
             clean=x[part].to(device),
             goal=Goal(goal.labels[part].to(device), goal.targeted),
             keep=keep,
@@ -214,14 +240,19 @@ def run(
             drop_solved=drop_solved and not trace,
         )
         share = part.start / len(x)
-        chunk.run(attack, torch.Generator().manual_seed(seed), cancel, partial(_tell, watch, share))
+        chunk.run(attack, torch.Generator().manual_seed(int(seed)), cancel, partial(_tell, watch, share))
         done.append(chunk.result())
         if not done[-1].complete:
             rest = slice(part.stop, len(x))
             if rest.start < len(x):
-                done.append(_untouched(model, x[rest].to(device), goal.rows(rest)))
+                done.append(_untouched(model, x[rest].to(device), goal.rows(rest), trace))
             break
     return _join(done, x.device)
+
+
+def _outside_inference(t: Tensor) -> Tensor:
+    """The tensor, or a copy where it was made in inference mode, which autograd cannot use."""
+    return t.clone() if t.is_inference() else t
 
 
 def _tell(watch: Watch, share: float, step: int) -> None:
@@ -254,8 +285,8 @@ class _Chunk:
         try:
             while True:
                 iterate = steps.send(send)
-                self._count()
-                send = self._take(iterate, step)
+                self._count(len(iterate.x))
+                send = self._take(self._live(iterate), step)
                 watch(step)
                 if send is not None and not len(send):
                     break
@@ -268,12 +299,18 @@ class _Chunk:
         finally:
             steps.close()
 
-    def _count(self) -> None:
-        """Shares the forwards and backwards since the last iterate among the images still at work."""
+    def _count(self, images: int) -> None:
+        """Shares the forwards and backwards since the last iterate among the images that the attack works on."""
         rows = self.rows.cpu()
-        self.queries[rows] += -(-self.model.forwards // len(rows))
-        self.backwards[rows] += -(-self.model.backwards // len(rows))
+        self.queries[rows] += -(-self.model.forwards // images)
+        self.backwards[rows] += -(-self.model.backwards // images)
         self.model.forwards = self.model.backwards = 0
+
+    def _live(self, it: Iterate) -> Iterate:
+        """The iterate of the images still at work, also where the attack goes on with all."""
+        if len(it.x) == len(self.rows):
+            return it
+        return Iterate(it.x[self.rows], None if it.logits is None else it.logits[self.rows])
 
     def _take(self, it: Iterate, step: int) -> Tensor | None:
         """Keeps what is to be kept of an iterate; the rows to go on with, where some are done."""
@@ -345,13 +382,15 @@ class _Chunk:
         )
 
 
-def _untouched(model: Model, x: Tensor, goal: Goal) -> Result:
-    """The result for images that a cancelled run never came to."""
+def _untouched(model: Model, x: Tensor, goal: Goal, trace: bool) -> Result:
+    """The result for images that a cancelled run never came to; traced, they have one frame, the clean images."""
     results = []
     for part in devices.chunks(model, x):
-        own = goal.rows(part)
-        chunk = _Chunk(Watched(model, Access.SCORES, own), x[part], own, "last", False, False)
+        own = Goal(goal.labels[part].to(x.device), goal.targeted)
+        chunk = _Chunk(Watched(model, Access.SCORES, own), x[part], own, "last", trace, False)
         chunk.complete = False
+        if trace:
+            chunk._take(Iterate(x[part]), 0)
         results.append(chunk.result())
     return _join(results, x.device)
 

@@ -78,7 +78,7 @@ def load_picture(name: str | Path, card: Card) -> torch.Tensor:
         return card.fit(photographs()[str(name)].open())
     try:
         data = Path(name).read_bytes()
-    except OSError:
+    except (OSError, ValueError):  # ValueError for a name with a NUL
         known = ", ".join(photographs())
         raise ImageError(f"there is no picture '{name}': give the path of a file, or one of {known}") from None
     return card.fit(decode(data))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from functools import cache
 
 import numpy as np
@@ -20,9 +22,9 @@ def load_sample(file: str, prefix: str) -> Images:
         DataError: where the file is missing or damaged.
     """
     try:
-        with np.load(ASSETS / "datasets" / file, allow_pickle=False) as held:
+        with (ASSETS / "datasets" / file).open("rb") as f, np.load(f, allow_pickle=False) as held:
             x, y, index = held["x"], held["y"], held["index"]
-    except (OSError, ValueError, KeyError, EOFError) as e:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as e:
         raise DataError(f"the bundled sample {file} is missing or damaged: restore it from the repository") from e
     ids = [f"{prefix}-{i}" for i in index.tolist()]
     return Images(from_bytes(torch.from_numpy(x)), torch.from_numpy(y.astype(np.int64)), ids)

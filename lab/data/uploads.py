@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import warnings
 
 import numpy as np
@@ -60,11 +61,20 @@ def _check_size(size: tuple[int, int]) -> None:
         raise ImageError(f"the picture is {width} x {height} pixels: at least 2 x 2 are needed")
 
 
+def _upright(picture: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(picture)
+    except (struct.error, SyntaxError, KeyError, TypeError):
+        return picture  # the orientation is unreadable; damaged metadata are no reason to refuse a good picture
+
+
 def _plain(picture: Image.Image) -> Image.Image:
-    picture = ImageOps.exif_transpose(picture)
+    picture = _upright(picture)
     if picture.mode.startswith("I") or picture.mode == "F":
         values = np.asarray(picture, dtype=np.float64)
-        top = 255.0 if values.max() <= 255 else 65535.0
+        if not np.isfinite(values).all():
+            raise ImageError("the picture holds NaN or infinity: save it with 8 bits a channel")
+        top = 65535.0 if picture.mode.startswith("I;16") or values.max() > 255 else 255.0
         picture = Image.fromarray((values / top * 255).round().clip(0, 255).astype(np.uint8))
     if picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
         picture = picture.convert("RGBA")

@@ -164,7 +164,7 @@ def read_card(path: Path) -> dict[str, Any]:
         ModelError: where there is none or it is not JSON.
     """
     try:
-        card: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError) as e:
+        card: dict[str, Any] = dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as e:
         raise ModelError(f"the model card {path.name} is missing or damaged: restore it from the repository") from e
     return card

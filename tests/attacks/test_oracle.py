@@ -1,4 +1,4 @@
-"""On a linear model the smallest perturbation is known, so an attack must succeed just beyond it and fail just below."""
+"""On a linear model the smallest perturbation is known, so attacks succeed just beyond it and fail just below."""
 
 import pytest
 import torch

@@ -149,6 +149,7 @@ def test_a_photograph_from_the_camera_is_attacked(visit: Visitor) -> None:
     before = pixels(page, "Clean")
     page.locator(".st-key-source").get_by_text("Camera").click()
     visit.rest()
+    page.wait_for_function("document.querySelector('.st-key-camera video')?.readyState === 4")
     page.get_by_role("button", name="Take Photo").click()
     page.get_by_role("button", name="Clear photo").wait_for()
     visit.rest()
