@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import platform
 import weakref
 from collections.abc import Iterator
@@ -43,14 +44,27 @@ def of(model: Model, fallback: Tensor) -> torch.device:
     return fallback.device
 
 
-def chunks(model: Model, x: Tensor) -> Iterator[slice]:
-    """Slices of the batch x [N,...] that fit into memory one after another, gradients included."""
+def in_eval_mode(model: Model) -> Model:
+    """The model, or a copy in eval mode where any part of it is in training mode; the model itself is not touched."""
+    if isinstance(model, nn.Module) and any(m.training for m in model.modules()):
+        return copy.deepcopy(model).eval()
+    return model
+
+
+def chunks(model: Model, x: Tensor, ask: Model | None = None) -> Iterator[slice]:
+    """Slices of the batch x [N,...] that fit into memory one after another, gradients included.
+
+    Args:
+        model: images -> logits.
+        x: the batch.
+        ask: the model in a wrapper, asked instead where its memory has to be measured.
+    """
     n = len(x)
-    size = n if n <= SMALL else min(n, rows_that_fit(model, x))
+    size = n if n <= SMALL else min(n, rows_that_fit(model, x, ask))
     return (slice(i, min(i + size, n)) for i in range(0, n, size))
 
 
-def rows_that_fit(model: Model, x: Tensor) -> int:
+def rows_that_fit(model: Model, x: Tensor, ask: Model | None = None) -> int:
     """How many images like those in x [N,...] the model can hold at once with what autograd keeps of them.
 
     Measured on one image, once per module and shape; for a plain function, anew each time.
@@ -58,13 +72,13 @@ def rows_that_fit(model: Model, x: Tensor) -> int:
     key = tuple(x.shape[1:])
     known = _bytes_per_image.setdefault(model, {}) if isinstance(model, nn.Module) else {}
     if key not in known:
-        known[key] = _activation_bytes(model, x[:1])
+        known[key] = _activation_bytes(model, ask or model, x[:1])
     device = of(model, x)
     budget = int(torch.cuda.mem_get_info(device)[0] * 0.6) if device.type == "cuda" else CPU_BUDGET
     return max(1, budget // max(1, known[key]))
 
 
-def _activation_bytes(model: Model, one: Tensor) -> int:
+def _activation_bytes(model: Model, ask: Model, one: Tensor) -> int:
     seen: dict[int, int] = {}
 
     def keep(t: Tensor) -> Tensor:
@@ -75,5 +89,5 @@ def _activation_bytes(model: Model, one: Tensor) -> int:
     own = {p.untyped_storage().data_ptr() for p in parameters}
     with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
         # a copy of the image: the caller's tensor must not start to require a gradient
-        model(one.detach().clone().to(of(model, one)).requires_grad_())
+        ask(one.detach().clone().to(of(model, one)).requires_grad_())
     return 2 * sum(size for storage, size in seen.items() if storage not in own)

@@ -85,8 +85,15 @@ class Goal:
     targeted: bool = False
 
     def loss(self, logits: Tensor) -> Tensor:
-        """Cross-entropy per image [N], signed so that an attack always ascends it."""
-        loss = F.cross_entropy(logits, self.labels, reduction="none")
+        """Cross-entropy per image [N], signed so that an attack always ascends it.
+
+        Written as softplus(logsumexp of the other logits - own logit), the same function. In 32 bits the usual form
+        loses the gradient of the own logit once the margin exceeds about 17 (softmax rounds to 1), and with it the
+        direction of the attack on images of which the model is certain.
+        """
+        own = self.labels.unsqueeze(1)
+        others = logits.scatter(1, own, float("-inf")).logsumexp(1)
+        loss = F.softplus(others - logits.gather(1, own).squeeze(1))
         return -loss if self.targeted else loss
 
     def margin(self, logits: Tensor) -> Tensor:

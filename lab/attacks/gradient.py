@@ -86,7 +86,12 @@ class GradientAttack:
                 velocity = None if velocity is None else velocity[rows]
                 project = norm.ball(clean, self.eps)
             if velocity is not None:
-                scale = g.abs().mean(dim=tuple(range(1, g.dim())), keepdim=True).clamp_(min=TINY)
-                g = velocity = self.momentum * velocity + g / scale
-            x = project(x + self.step_size * norm.steepest(g))
+                g = velocity = torch.add(g / _mean_size(g), velocity, alpha=self.momentum)
+            x = project(torch.add(x, norm.steepest(g), alpha=self.step_size))
         yield Iterate(x)
+
+
+def _mean_size(g: Tensor) -> Tensor:
+    """The mean absolute value of each row of g [N,...], as [N,1,...], never 0."""
+    total: Tensor = torch.linalg.vector_norm(g.flatten(1), 1, dim=1).view(-1, *[1] * (g.dim() - 1))
+    return (total / g[0].numel()).clamp_(min=TINY)

@@ -106,4 +106,9 @@ def distances(x: Tensor, clean: Tensor) -> dict[str, Tensor]:
     "linf" is the largest change of a value, "l2" the Euclidean length, "l0" the number of values that changed.
     """
     d = (x - clean).flatten(1)
-    return {"linf": d.abs().amax(1), "l2": d.norm(dim=1), "l0": (d != 0).sum(1)}
+    low, high = torch.aminmax(d, dim=1)
+    return {
+        "linf": torch.maximum(-low, high),
+        "l2": torch.linalg.vector_norm(d, dim=1),
+        "l0": torch.linalg.vector_norm(d, 0, dim=1).to(torch.int64),
+    }

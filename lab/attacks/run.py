@@ -6,16 +6,15 @@ measures of each iterate live here and nowhere else.
 
 from __future__ import annotations
 
-import copy
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from numbers import Integral
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lab import devices
 from lab.attacks.norms import distances
@@ -43,7 +42,10 @@ Watch = Callable[[int, float], None]
 
 @dataclass
 class Watched:
-    """The model as the attack sees it: limited to its access, counted, and checked at its first answer."""
+    """The model as the attack sees it: limited to its access, counted, and checked at its first answer.
+
+    `goal` is that of all images, so that a label which does not exist is told before anything is attacked.
+    """
 
     model: Model
     access: Access
@@ -173,13 +175,6 @@ def make_goal(x: Tensor, y: object, target: object = None) -> Goal:
     return Goal(targets, targeted=True)
 
 
-def in_eval_mode(model: Model) -> Model:
-    """The model, or a copy in eval mode where any part of it is in training mode; the model itself is not touched."""
-    if isinstance(model, nn.Module) and any(m.training for m in model.modules()):
-        return copy.deepcopy(model).eval()
-    return model
-
-
 @torch.inference_mode(False)
 def run(
     attack: Attack,
@@ -220,20 +215,15 @@ def run(
         raise ParamError(f"seed must be a whole number between 0 and 2^64-1, not {seed!r}")
     x = _outside_inference(check_images(x))
     goal = Goal(_outside_inference(goal.labels), goal.targeted)
-    model = in_eval_mode(model)
+    model = devices.in_eval_mode(model)
     if not len(x):
         return _empty(x)
     device = devices.of(model, x)
-    parts: Iterable[slice] = (slice(0, len(x)),)
-    if len(x) > devices.SMALL:
-        with torch.no_grad():  # what the model refuses is told before its memory is measured
-            Watched(model, Access.SCORES, goal)(x[:1].to(device))
-        parts = devices.chunks(model, x)
     done: list[Result] = []
-    for part in parts:
+    for part in devices.chunks(model, x, Watched(model, Access.GRADIENTS, goal)):
         chunk = _Chunk(
-            model=Watched(model, access, goal.rows(part), warns=part.start == 0),
-            clean=x[part].to(device),
+            model=Watched(model, access, goal, warns=part.start == 0),
+            clean=x[part].to(device, copy=True),
             goal=Goal(goal.labels[part].to(device), goal.targeted),
             keep=keep,
             trace=trace,
@@ -301,7 +291,7 @@ class _Chunk:
 
     def _count(self, images: int) -> None:
         """Shares the forwards and backwards since the last iterate among the images that the attack works on."""
-        rows = self.rows.cpu()
+        rows = slice(None) if len(self.rows) == len(self.clean) else self.rows.cpu()
         self.queries[rows] += -(-self.model.forwards // images)
         self.backwards[rows] += -(-self.model.backwards // images)
         self.model.forwards = self.model.backwards = 0

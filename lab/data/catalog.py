@@ -38,7 +38,11 @@ class DataSpec:
 
 
 def _sample(file: str, prefix: str) -> Callable[[Fit], Images]:
-    return lambda fit: load_sample(file, prefix)
+    def load(fit: Fit) -> Images:
+        kept = load_sample(file, prefix)
+        return Images(kept.x.clone(), kept.y.clone(), kept.ids)  # the caller's own, whatever becomes of it
+
+    return load
 
 
 CATALOG: Mapping[str, DataSpec] = {

@@ -15,11 +15,12 @@ def predict(model: Model, x: Tensor, watch: Callable[[float], None] = lambda sha
     """Logits [N,K] for images [N,C,H,W], on the CPU, without gradients.
 
     Args:
-        model: images -> logits.
+        model: images -> logits; one in training mode is asked as a copy in eval mode.
         x: at least one image.
         watch: told the share that is done after every chunk.
         rows: images per forward.
     """
+    model = devices.in_eval_mode(model)
     device = devices.of(model, x)
     out = []
     with torch.no_grad():

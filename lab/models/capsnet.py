@@ -113,10 +113,11 @@ class CapsNet(nn.Module):
     def explore(self, x: Tensor, iterations: int | None = None) -> Capsules:
         """Everything between the images [N,C,H,W] and the logits, with another number of iterations where given."""
         primary = self.primary_capsules(x)
-        votes = self.votes(primary)
-        s, routing = route(votes, iterations or self.iterations)
-        v = squash(s)
-        squared = (s * s).sum(2)
+        with torch.autocast(x.device.type, enabled=False):  # agreement is a sum of many small numbers
+            votes = self.votes(primary)
+            s, routing = route(votes, iterations or self.iterations)
+            v = squash(s)
+            squared = (s * s).sum(2)
         return Capsules(primary, votes, routing, v, squared / (1 + squared), squared.clamp(min=TINY).log())
 
     def primary_capsules(self, x: Tensor) -> Tensor:
@@ -127,9 +128,7 @@ class CapsNet(nn.Module):
 
     def votes(self, primary: Tensor) -> Tensor:
         """Primary capsules [N,I,d] -> their votes for the class capsules [N,I,K,D]."""
-        n, (i, k, size, pose) = len(primary), self.transform.shape
-        flat = torch.bmm(primary.transpose(0, 1), self.transform.reshape(i, k * size, pose).transpose(1, 2))
-        return flat.float().transpose(0, 1).reshape(n, i, k, size)
+        return torch.einsum("ikdp,nip->nikd", self.transform, primary)
 
     def reconstruct(self, capsules: Tensor, labels: Tensor) -> Tensor:
         """Images [N,C,H,W] in [0,1] drawn from the capsule of one class each.

@@ -55,6 +55,7 @@ class Augment:
     shift: float = param(0.0, bounds=(0, 8), unit="pixels", help="Largest shift along each axis.")
     rotate: float = param(0.0, bounds=(0, 45), unit="degrees", help="Largest rotation.")
     scale: float = param(0.0, bounds=(0, 0.5), unit="of the size", help="Largest change of size.")
+    whole: bool = param(False, help="Shift by whole pixels only, so that edges stay as sharp as they are.")
     flip: bool = param(False, help="Mirror every other image, left to right.")
 
     def __call__(self, x: Tensor, rng: torch.Generator) -> Tensor:
@@ -66,7 +67,10 @@ class Augment:
         zoom = 1 + self.scale * size[:, 0]
         mirror = torch.where(side[:, 0] < 0, -1.0, 1.0) if self.flip else torch.ones(len(x))
         cos, sin = angle.cos() * zoom, angle.sin() * zoom
-        offset = shift * self.shift * 2 / torch.tensor([x.shape[3], x.shape[2]])
+        pixels = shift * self.shift
+        if self.whole:
+            pixels = (shift * (self.shift + 0.5)).round().clamp(-self.shift, self.shift)
+        offset = pixels * 2 / torch.tensor([x.shape[3], x.shape[2]])
         theta = torch.stack([cos * mirror, -sin, offset[:, 0], sin * mirror, cos, offset[:, 1]], 1)
         grid = F.affine_grid(theta.view(-1, 2, 3), list(x.shape), align_corners=False).to(x)
         return F.grid_sample(x, grid, align_corners=False).clamp_(0, 1)

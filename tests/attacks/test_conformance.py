@@ -190,7 +190,7 @@ def test_an_image_alone_is_attacked_as_in_company(key, norm, channels, classes, 
 def in_chunks_of(monkeypatch, rows, model, x):
     """Makes the memory so small that this many images fit at once."""
     monkeypatch.setattr(devices, "SMALL", 1)
-    monkeypatch.setattr(devices, "CPU_BUDGET", rows * devices._activation_bytes(model, x[:1]))
+    monkeypatch.setattr(devices, "CPU_BUDGET", rows * devices._activation_bytes(model, model, x[:1]))
     assert next(s.stop - s.start for s in devices.chunks(model, x)) == rows
 
 

@@ -5,6 +5,8 @@ import torch
 from torch import nn
 
 import lab
+from lab.attacks.gradient import input_gradient
+from lab.types import Goal
 
 SHAPE = (3, 4, 4)
 DUAL = {"linf": 1, "l2": 2}
@@ -72,3 +74,21 @@ def test_one_step_is_optimal_between_two_classes(norm):
     model, x, y, _, radius = case(2, norm)
     assert not any(succeeds("fgsm", model, x, y, None, 0.99 * radius, norm))
     assert all(succeeds("fgsm", model, x, y, None, 1.01 * radius, norm))
+
+
+def test_the_gradient_keeps_its_direction_where_the_model_is_certain() -> None:
+    """In 32 bits, at margins where softmax rounds to 1, as in 64."""
+    net = torch.nn.Linear(12, 5, bias=False)
+    with torch.no_grad():
+        net.weight.copy_(torch.randn(5, 12, generator=torch.Generator().manual_seed(3)) * 12)
+    x = torch.rand(20, 12, generator=torch.Generator().manual_seed(4))
+    y = net(x).argmax(1)
+    goal = Goal(y)
+    margins = goal.margin(net(x))
+    certain = (margins > 17) & (margins < 80)
+    assert certain.sum() >= 5
+    single = input_gradient(net, x, goal)[1][certain].double()
+    double = input_gradient(net.double(), x.double(), goal)[1][certain]
+    unit = [g / g.abs().amax(1, keepdim=True) for g in (single, double)]
+    cosine = torch.nn.functional.cosine_similarity(*unit)
+    assert cosine.min() > 1 - 1e-6

@@ -229,6 +229,16 @@ def test_no_augmentation_is_the_identity_and_shifts_move_whole_pictures():
     assert (centre - 4).abs().max() > 1.0
 
 
+def test_shifts_by_whole_pixels_keep_every_value_and_reach_every_place():
+    x = torch.zeros(200, 1, 7, 7)
+    x[:, 0, 3, 3] = 0.7
+    out = Augment(shift=1, whole=True)(x, torch.Generator().manual_seed(0))
+    assert torch.allclose(out.flatten(1).amax(1), torch.full((200,), 0.7), atol=1e-5)
+    counts = out.flatten(1).argmax(1).bincount(minlength=49).view(7, 7)
+    assert counts[2:5, 2:5].sum() == 200
+    assert counts[2:5, 2:5].min() > 8
+
+
 def test_flipping_mirrors_some_pictures_and_leaves_the_others():
     x = torch.rand(1, 1, 6, 6).expand(40, 1, 6, 6).contiguous()
     out = Augment(flip=True)(x, torch.Generator().manual_seed(0))
