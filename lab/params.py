@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import MISSING, dataclass
 from typing import Any, get_args, get_type_hints
 
@@ -67,17 +67,17 @@ def param(
     return dataclasses.field(default=default, metadata=about)
 
 
-def describe(cls: type, fixed: Mapping[str, Value], defaults: Mapping[str, Value]) -> tuple[Param, ...]:
-    """The parameters of a dataclass in order, without the fixed ones and with other defaults where given."""
+def describe(cls: type, preset: Mapping[str, Value], offers: Collection[str] | None = None) -> tuple[Param, ...]:
+    """The parameters of a dataclass in order: those offered (None for all), with the preset values as defaults."""
     hints = get_type_hints(cls)
     found = []
     for f in dataclasses.fields(cls):
-        if f.name in fixed or not f.metadata:
+        if not f.metadata or (offers is not None and f.name not in offers):
             continue
         kinds = [t for t in get_args(hints[f.name]) if t is not type(None)]
         literal = isinstance(kinds[0], str) if kinds else False
         kind = str if literal else (kinds[0] if kinds else hints[f.name])
-        default = defaults.get(f.name, None if f.default is MISSING else f.default)
+        default = preset.get(f.name, None if f.default is MISSING else f.default)
         found.append(
             Param(
                 name=f.name,

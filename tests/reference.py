@@ -62,3 +62,27 @@ def mi_fgsm(model, x, y, eps, alpha, steps, mu, norm="linf", targeted=False):
         g = mu * g + new / per_image(new.abs().sum(dim=(1, 2, 3)))
         now = clip(now + step(g, alpha, norm, targeted), x, eps, norm)
     return now
+
+
+def ni_fgsm(model, x, y, eps, alpha, steps, mu, scales=1):
+    """Lin et al. 2020, algorithms 1 and 2, L-infinity: the gradient at x + alpha mu g, averaged over x / 2^i."""
+    now, g = x, torch.zeros_like(x)
+    for _ in range(steps):
+        ahead = now + alpha * mu * g
+        mean = sum(gradient(lambda z, i=i: model(z / 2**i), ahead, y) for i in range(scales)) / scales
+        g = mu * g + mean / per_image(mean.abs().mean(dim=(1, 2, 3)))
+        now = clip(now + alpha * g.sign(), x, eps, "linf")
+    return now
+
+
+def vmi_fgsm(model, x, y, eps, alpha, steps, mu, neighbours, beta, rng):
+    """Wang and He 2021, algorithm 1, L-infinity; each neighbour's offset is the same for all images."""
+    now, g, v = x, torch.zeros_like(x), torch.zeros_like(x)
+    for _ in range(steps):
+        here = gradient(model, now, y)
+        tuned = here + v
+        g = mu * g + tuned / per_image(tuned.abs().mean(dim=(1, 2, 3)))
+        offsets = [beta * eps * (2 * torch.rand((1, *x.shape[1:]), generator=rng) - 1) for _ in range(neighbours)]
+        v = sum(gradient(model, now + r, y) for r in offsets) / neighbours - here
+        now = clip(now + alpha * g.sign(), x, eps, "linf")
+    return now

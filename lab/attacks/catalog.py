@@ -22,6 +22,30 @@ MADRY = Paper(
 MIFGSM = Paper("Boosting Adversarial Attacks with Momentum", "Dong, Liao, Pang, Su, Zhu, Hu, Li", 2018, "1710.06081")
 
 
+NIFGSM = Paper(
+    "Nesterov Accelerated Gradient and Scale Invariance for Adversarial Attacks",
+    "Lin, Song, He, Wang, Hopcroft",
+    2020,
+    "1908.06281",
+)
+DIFGSM = Paper(
+    "Improving Transferability of Adversarial Examples with Input Diversity",
+    "Xie, Zhang, Zhou, Bai, Wang, Ren, Yuille",
+    2019,
+    "1803.06978",
+)
+TIFGSM = Paper(
+    "Evading Defenses to Transferable Adversarial Examples by Translation-Invariant Attacks",
+    "Dong, Pang, Su, Zhu",
+    2019,
+    "1904.02884",
+)
+VMIFGSM = Paper(
+    "Enhancing the Transferability of Adversarial Attacks through Variance Tuning", "Wang, He", 2021, "2103.15571"
+)
+ITERATIVE = ("eps", "steps", "alpha", "norm")
+
+
 @dataclass(frozen=True)
 class Spec:
     """One attack of the catalogue.
@@ -33,8 +57,8 @@ class Spec:
         formula: the update, in LaTeX.
         papers: where it was published.
         make: the dataclass that is the attack.
-        fixed: parameters that this method fixes; they are not offered.
-        defaults: defaults that differ from the dataclass's.
+        preset: values that differ from the dataclass's defaults.
+        offers: the parameters that a person may set; None for all. The others stay as preset.
         access: what it may ask of the model.
         keep: which iterate is the result.
     """
@@ -45,15 +69,15 @@ class Spec:
     formula: str
     papers: tuple[Paper, ...]
     make: type
-    fixed: Mapping[str, Value] = field(default_factory=dict)
-    defaults: Mapping[str, Value] = field(default_factory=dict)
+    preset: Mapping[str, Value] = field(default_factory=dict)
+    offers: tuple[str, ...] | None = None
     access: Access = Access.GRADIENTS
     keep: Keep = "last"
 
     @property
     def params(self) -> tuple[Param, ...]:
         """The parameters that a person may set, in order."""
-        return describe(self.make, self.fixed, self.defaults)
+        return describe(self.make, self.preset, self.offers)
 
     def build(self, **given: Any) -> Attack:
         """The attack with these parameters; the others at their defaults.
@@ -61,7 +85,7 @@ class Spec:
         Raises:
             ParamError: for an unknown parameter or a value out of range.
         """
-        attack: Attack = self.make(**self.fixed, **parse(self.params, given, self.key))
+        attack: Attack = self.make(**{**self.preset, **parse(self.params, given, self.key)})
         return attack
 
 
@@ -75,7 +99,8 @@ CATALOG: Mapping[str, Spec] = {
             formula=r"x' = x + \epsilon\,\mathrm{sign}\,\nabla_x J(x, y)",
             papers=(FGSM,),
             make=GradientAttack,
-            fixed={"steps": 1, "alpha": None, "momentum": 0.0, "random_start": False},
+            preset={"steps": 1},
+            offers=("eps", "norm"),
         ),
         Spec(
             key="bim",
@@ -84,7 +109,7 @@ CATALOG: Mapping[str, Spec] = {
             formula=r"x_{t+1} = \Pi_\epsilon\left(x_t + \alpha\,\mathrm{sign}\,\nabla_x J(x_t, y)\right)",
             papers=(BIM,),
             make=GradientAttack,
-            fixed={"momentum": 0.0, "random_start": False},
+            offers=ITERATIVE,
         ),
         Spec(
             key="pgd",
@@ -94,8 +119,8 @@ CATALOG: Mapping[str, Spec] = {
             r"x_{t+1} = \Pi_\epsilon\left(x_t + \alpha\,\mathrm{sign}\,\nabla_x J(x_t, y)\right)",
             papers=(MADRY,),
             make=GradientAttack,
-            fixed={"momentum": 0.0, "random_start": True},
-            defaults={"steps": 40},
+            preset={"steps": 40, "random_start": True},
+            offers=ITERATIVE,
         ),
         Spec(
             key="mi_fgsm",
@@ -105,8 +130,77 @@ CATALOG: Mapping[str, Spec] = {
             r"x_{t+1} = \Pi_\epsilon\left(x_t + \alpha\,\mathrm{sign}\,g_{t+1}\right)",
             papers=(MIFGSM,),
             make=GradientAttack,
-            fixed={"random_start": False},
-            defaults={"momentum": 1.0},
+            preset={"momentum": 1.0},
+            offers=(*ITERATIVE, "momentum"),
+        ),
+        Spec(
+            key="ni_fgsm",
+            name="NI-FGSM",
+            summary="MI-FGSM that takes the gradient where the momentum is about to lead (Nesterov).",
+            formula=r"g_{t+1} = \mu\,g_t + \frac{\nabla_x J(x_t + \alpha\mu g_t, y)}{\lVert\cdot\rVert_1}",
+            papers=(NIFGSM,),
+            make=GradientAttack,
+            preset={"momentum": 1.0, "lookahead": True},
+            offers=(*ITERATIVE, "momentum"),
+        ),
+        Spec(
+            key="di_fgsm",
+            name="DI-FGSM",
+            summary="MI-FGSM that shrinks and shifts the image at random before each gradient.",
+            formula=r"g_{t+1} = \mu\,g_t + \frac{\nabla_x J(T(x_t; p), y)}{\lVert\cdot\rVert_1}",
+            papers=(DIFGSM,),
+            make=GradientAttack,
+            preset={"momentum": 1.0, "diversity": 0.5},
+            offers=(*ITERATIVE, "momentum", "diversity"),
+        ),
+        Spec(
+            key="ti_fgsm",
+            name="TI-FGSM",
+            summary="MI-FGSM with the gradient blurred, as if averaged over shifted copies of the image.",
+            formula=r"g_{t+1} = \mu\,g_t + \frac{W * \nabla_x J(x_t, y)}{\lVert\cdot\rVert_1}",
+            papers=(TIFGSM,),
+            make=GradientAttack,
+            preset={"momentum": 1.0, "smooth": 15},
+            offers=(*ITERATIVE, "momentum", "smooth"),
+        ),
+        Spec(
+            key="si_ni_fgsm",
+            name="SI-NI-FGSM",
+            summary="NI-FGSM with the gradient averaged over copies of the image at 1, 1/2, 1/4 ... of its brightness.",
+            formula=r"\bar g = \frac1m \sum_{i=0}^{m-1} \nabla_x J\left((x_t + \alpha\mu g_t)/2^i, y\right)",
+            papers=(NIFGSM,),
+            make=GradientAttack,
+            preset={"momentum": 1.0, "lookahead": True, "scales": 5},
+            offers=(*ITERATIVE, "momentum", "scales"),
+        ),
+        Spec(
+            key="vmi_fgsm",
+            name="VMI-FGSM",
+            summary="MI-FGSM whose gradient is tuned by that of random neighbours of the image.",
+            formula=r"g_{t+1} = \mu\,g_t + \frac{\nabla_x J(x_t, y) + v_t}{\lVert\cdot\rVert_1},\quad "
+            r"v_{t+1} = \frac1N \sum_i \nabla_x J(x_t + r_i, y) - \nabla_x J(x_t, y)",
+            papers=(VMIFGSM,),
+            make=GradientAttack,
+            preset={"momentum": 1.0, "neighbours": 20},
+            offers=(*ITERATIVE, "momentum", "neighbours", "spread"),
+        ),
+        Spec(
+            key="vni_fgsm",
+            name="VNI-FGSM",
+            summary="VMI-FGSM that looks ahead along the momentum, as NI-FGSM does.",
+            formula=r"g_{t+1} = \mu\,g_t + \frac{\nabla_x J(x_t + \alpha\mu g_t, y) + v_t}{\lVert\cdot\rVert_1}",
+            papers=(VMIFGSM,),
+            make=GradientAttack,
+            preset={"momentum": 1.0, "lookahead": True, "neighbours": 20},
+            offers=(*ITERATIVE, "momentum", "neighbours", "spread"),
+        ),
+        Spec(
+            key="gradient",
+            name="Gradient attack, every knob",
+            summary="The loop behind all of these, with every knob free: try combinations that have no name.",
+            formula=r"x_{t+1} = \Pi_\epsilon\left(x_t + \alpha\,\mathrm{sign}\,g_{t+1}\right)",
+            papers=(MIFGSM, NIFGSM, DIFGSM, TIFGSM, VMIFGSM),
+            make=GradientAttack,
         ),
     )
 }

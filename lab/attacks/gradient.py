@@ -1,4 +1,4 @@
-"""The gradient family: one loop, configured by data (FGSM, BIM, PGD, MI-FGSM)."""
+"""The gradient family: one loop, configured by data (FGSM, BIM, PGD, MI-, NI-, DI-, TI-, SI-NI-, VMI-, VNI-FGSM)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from lab.attacks.norms import NORMS, TINY
+from lab.attacks import views
+from lab.attacks.norms import NORMS, TINY, draw
 from lab.params import param
 from lab.types import Goal, Iterate, Model, Steps
 
@@ -31,10 +32,17 @@ def input_gradient(model: Model, x: Tensor, goal: Goal) -> tuple[Tensor, Tensor]
 class GradientAttack:
     """Ascends the loss by steps along the gradient, staying within eps of the image and in [0,1].
 
+    Every knob is independent of the others, so the published methods are points in one space and any other point can be
+    tried. Where a method looks elsewhere than at the image itself (`lookahead`, `scales`, `diversity`), its iterates
+    carry no logits.
+
     Source: FGSM, Goodfellow et al. 2015 (steps=1); BIM, Kurakin et al. 2016; PGD, Madry et al. 2018 (random_start);
-        MI-FGSM, Dong et al. 2018, algorithm 1 (momentum).
+        MI-FGSM, Dong et al. 2018, algorithm 1 (momentum); NI- and SI-NI-FGSM, Lin et al. 2020 (lookahead, scales);
+        DI-FGSM, Xie et al. 2019 (diversity); TI-FGSM, Dong et al. 2019 (smooth); VMI- and VNI-FGSM, Wang and He 2021,
+        algorithm 1 (neighbours, spread).
     Deviation: images are clipped to [0,1], which the FGSM paper does not mention. The momentum divides each gradient by
-        its mean absolute value instead of its L1 norm, as the authors' code does; the trajectory is the same.
+        its mean absolute value instead of its L1 norm, as the authors' code does; the trajectory is the same. Random
+        numbers are shared by the images of a batch, so that each is attacked as if it were alone.
     """
 
     eps: float = param(
@@ -62,7 +70,29 @@ class GradientAttack:
         help="Share of the accumulated gradient that each step keeps; 1 in the paper, 0 for none.",
     )
     norm: Literal["linf", "l2"] = param("linf", help="How the size of the perturbation is measured.")
-    random_start: bool = param(False, help="Start at a random point within eps instead of at the image.")
+    random_start: bool = param(False, advanced=True, help="Start at a random point within eps instead of at the image.")
+    lookahead: bool = param(
+        False, advanced=True, help="Take the gradient where the momentum is about to lead (Nesterov)."
+    )
+    scales: int = param(
+        1, bounds=(1, 10), advanced=True, help="Average the gradient over this many copies, each half as bright."
+    )
+    diversity: float = param(
+        0.0, bounds=(0, 1), advanced=True, help="Probability of shrinking and shifting the image before each gradient."
+    )
+    smooth: int = param(
+        0,
+        bounds=(0, 31),
+        unit="pixels",
+        advanced=True,
+        help="Width of the Gaussian that blurs the gradient; 0 for none.",
+    )
+    neighbours: int = param(
+        0, bounds=(0, 100), advanced=True, help="Random points around the image whose gradients tune the next step."
+    )
+    spread: float = param(
+        1.5, bounds=(0, 10), unit="times epsilon", advanced=True, help="How far away these neighbours may be."
+    )
 
     @property
     def step_size(self) -> float:
@@ -72,23 +102,51 @@ class GradientAttack:
         return (2.5 if self.random_start else 1.0) * self.eps / self.steps
 
     def __call__(self, model: Model, x: Tensor, goal: Goal, rng: torch.Generator) -> Steps:
-        """Yields steps+1 iterates; all but the last carry their logits."""
+        """Yields steps+1 iterates; all but the last carry their logits where they are known."""
         norm, clean = NORMS[self.norm], x
         project = norm.ball(clean, self.eps)
         velocity = torch.zeros_like(x) if self.momentum else None
+        variance = torch.zeros_like(x) if self.neighbours else None
         if self.random_start:
             x = project(x + self.eps * norm.sample(rng, x))
         for _ in range(self.steps):
-            logits, g = input_gradient(model, x, goal)
-            rows = yield Iterate(x, logits)
+            at = x
+            if self.lookahead and velocity is not None:
+                at = torch.add(x, velocity, alpha=self.step_size * self.momentum)
+            logits, raw = self._gradient(model, at, goal, rng)
+            rows = yield Iterate(x, logits if at is x else None)
             if rows is not None:
-                x, g, clean, goal = x[rows], g[rows], clean[rows], goal.rows(rows)
+                x, at, raw, clean, goal = x[rows], at[rows], raw[rows], clean[rows], goal.rows(rows)
                 velocity = None if velocity is None else velocity[rows]
+                variance = None if variance is None else variance[rows]
                 project = norm.ball(clean, self.eps)
+            g = raw if variance is None else raw + variance
+            if variance is not None:
+                variance = self._around(model, at, goal, rng) - raw
+            if self.smooth > 1:
+                g = views.blur(g, self.smooth)
             if velocity is not None:
                 g = velocity = torch.add(g / _mean_size(g), velocity, alpha=self.momentum)
             x = project(torch.add(x, norm.steepest(g), alpha=self.step_size))
         yield Iterate(x)
+
+    def _gradient(self, model: Model, x: Tensor, goal: Goal, rng: torch.Generator) -> tuple[Tensor | None, Tensor]:
+        """Logits at x, where they are known, and the mean gradient over the views of x."""
+        if self.scales == 1 and not self.diversity:
+            return input_gradient(model, x, goal)
+        total = torch.zeros_like(x)
+        for k in range(self.scales):
+            view = views.chain(views.dimmed(k), views.diverse(rng, x, self.diversity))
+            total += input_gradient(views.chain(view, model), x, goal)[1]
+        return None, total / self.scales
+
+    def _around(self, model: Model, x: Tensor, goal: Goal, rng: torch.Generator) -> Tensor:
+        """The mean gradient at random points around x."""
+        total = torch.zeros_like(x)
+        for _ in range(self.neighbours):
+            near = x + self.spread * self.eps * draw(rng, x)
+            total += self._gradient(model, near, goal, rng)[1]
+        return total / self.neighbours
 
 
 def _mean_size(g: Tensor) -> Tensor:

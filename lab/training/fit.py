@@ -241,7 +241,7 @@ def learning_rate(settings: Settings, progress: float) -> float:
 
 
 def _settings(given: Mapping[str, Any]) -> Settings:
-    known = describe(Settings, {}, {})
+    known = describe(Settings, {})
     return Settings(**parse(known, given, "training"))  # type: ignore[arg-type]
 
 

@@ -265,7 +265,7 @@ def _phases(
 def _rule(recipe: Recipe, device: torch.device) -> Rule:
     kind, given = RULES[recipe.rule], dict(recipe.rule_params)
     static = given.pop("static", None)
-    values: dict[str, Any] = dict(parse(describe(kind, {}, {}), given, f"the rule {recipe.rule}"))
+    values: dict[str, Any] = dict(parse(describe(kind, {}), given, f"the rule {recipe.rule}"))
     if kind is EnsembleAdversarial:
         values["static"] = [_shipped(key).to(device) for key in static or ()]
     rule: Rule = kind(**values)
@@ -286,7 +286,7 @@ def _shape(recipe: Recipe) -> Shape:
 
 
 def _augment(recipe: Recipe) -> Augment:
-    known = describe(Augment, {}, {})
+    known = describe(Augment, {})
     return Augment(**parse(known, recipe.augment, "augment"))  # type: ignore[arg-type]
 
 
@@ -328,6 +328,6 @@ def _checked(recipe: Recipe) -> Recipe:
         if value not in known:
             raise ParamError(f"the recipe {recipe.key} has the unknown {what} '{value}': use {', '.join(known)}")
     given = {k: v for k, v in recipe.rule_params.items() if k != "static"}
-    parse(describe(RULES[recipe.rule], {}, {}), given, f"the rule {recipe.rule}")
+    parse(describe(RULES[recipe.rule], {}), given, f"the rule {recipe.rule}")
     _augment(recipe)
     return recipe

@@ -87,6 +87,26 @@ def test_mi_fgsm_is_the_textbooks(norm, targeted, mu):
     assert (ours.x - theirs).abs().max() <= (1e-6 if norm == "linf" else 2e-5)
 
 
+@pytest.mark.parametrize(("key", "scales"), [("ni_fgsm", 1), ("si_ni_fgsm", 3)])
+def test_ni_and_si_ni_fgsm_are_the_textbooks(key, scales):
+    model, x, y, _ = case(False)
+    given = {"scales": scales} if scales > 1 else {}
+    ours = lab.attack(key, model, x, y, eps=EPS["linf"], alpha=ALPHA["linf"], steps=STEPS, momentum=0.9, **given)
+    theirs = reference.ni_fgsm(model, x, y, EPS["linf"], ALPHA["linf"], STEPS, 0.9, scales)
+    assert (ours.x - theirs).abs().max() <= 1e-6
+    plain = lab.attack("mi_fgsm", model, x, y, eps=EPS["linf"], alpha=ALPHA["linf"], steps=STEPS, momentum=0.9)
+    assert not torch.equal(ours.x, plain.x)
+
+
+def test_vmi_fgsm_is_the_textbooks():
+    model, x, y, _ = case(False)
+    eps, alpha = EPS["linf"], ALPHA["linf"]
+    ours = lab.attack("vmi_fgsm", model, x, y, eps=eps, alpha=alpha, steps=STEPS, neighbours=4, spread=1.5, seed=3)
+    rng = torch.Generator().manual_seed(3)
+    theirs = reference.vmi_fgsm(model, x, y, eps, alpha, STEPS, 1.0, 4, 1.5, rng)
+    assert (ours.x - theirs).abs().max() <= 1e-6
+
+
 @pytest.fixture(scope="module")
 def foolbox():
     with warnings.catch_warnings():
