@@ -54,5 +54,15 @@ def attack(
     x = check_images(x)
     goal = make_goal(x, y, target)
     return run(
-        method, model, x, goal, seed=seed, trace=trace, keep=spec.keep, access=spec.access, cancel=cancel, watch=watch
+        method,
+        model,
+        x,
+        goal,
+        seed=seed,
+        trace=trace,
+        keep=spec.keep,
+        access=spec.access,
+        drop_solved=spec.until_reached,
+        cancel=cancel,
+        watch=watch,
     )

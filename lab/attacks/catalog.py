@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from lab.attacks.deepfool import DeepFool
 from lab.attacks.gradient import GradientAttack
 from lab.attacks.run import Keep
 from lab.params import Param, Value, describe, parse
@@ -43,6 +44,12 @@ TIFGSM = Paper(
 VMIFGSM = Paper(
     "Enhancing the Transferability of Adversarial Attacks through Variance Tuning", "Wang, He", 2021, "2103.15571"
 )
+DEEPFOOL = Paper(
+    "DeepFool: a Simple and Accurate Method to Fool Deep Neural Networks",
+    "Moosavi-Dezfooli, Fawzi, Frossard",
+    2016,
+    "1511.04599",
+)
 ITERATIVE = ("eps", "steps", "alpha", "norm")
 
 
@@ -61,6 +68,7 @@ class Spec:
         offers: the parameters that a person may set; None for all. The others stay as preset.
         access: what it may ask of the model.
         keep: which iterate is the result.
+        until_reached: the attack is done with an image as soon as its goal is reached.
     """
 
     key: str
@@ -73,6 +81,7 @@ class Spec:
     offers: tuple[str, ...] | None = None
     access: Access = Access.GRADIENTS
     keep: Keep = "last"
+    until_reached: bool = False
 
     @property
     def params(self) -> tuple[Param, ...]:
@@ -193,6 +202,17 @@ CATALOG: Mapping[str, Spec] = {
             make=GradientAttack,
             preset={"momentum": 1.0, "lookahead": True, "neighbours": 20},
             offers=(*ITERATIVE, "momentum", "neighbours", "spread"),
+        ),
+        Spec(
+            key="deepfool",
+            name="DeepFool",
+            summary="Steps just across the nearest class boundary, again and again: as small a change as it finds.",
+            formula=r"r_t = \frac{|f_k(x_t) - f_y(x_t)|}{\lVert w_k\rVert_2^2}\,w_k,\quad "
+            r"w_k = \nabla f_k(x_t) - \nabla f_y(x_t),\quad k = \arg\min_k \frac{|f_k - f_y|}{\lVert w_k\rVert_2}",
+            papers=(DEEPFOOL,),
+            make=DeepFool,
+            keep="closest",
+            until_reached=True,
         ),
         Spec(
             key="gradient",

@@ -201,7 +201,7 @@ def run(
         trace: keep every iterate as a `Frame`.
         keep: "last" keeps the last iterate; "closest" the successful one nearest to the image (L2), else the last.
         access: what the attack may ask of the model.
-        drop_solved: stop working on an image as soon as its goal is reached (ignored when traced).
+        drop_solved: stop working on an image as soon as its goal is reached; its later frames repeat the last.
         cancel: asked after every iterate; once True, the attack ends with what it has.
         watch: told of every iterate.
 
@@ -227,7 +227,7 @@ def run(
             goal=Goal(goal.labels[part].to(device), goal.targeted),
             keep=keep,
             trace=trace,
-            drop_solved=drop_solved and not trace,
+            drop_solved=drop_solved,
         )
         share = part.start / len(x)
         chunk.run(attack, torch.Generator().manual_seed(int(seed)), cancel, partial(_tell, watch, share))
@@ -256,9 +256,10 @@ class _Chunk:
         n = len(clean)
         self.model, self.clean, self.goal = model, clean, goal
         self.keep, self.trace, self.drop_solved = keep, trace, drop_solved
-        self.x = clean.clone() if drop_solved else clean
+        self.x = clean
         self.logits: Tensor | None = None
-        self.closest = torch.full((n,), float("inf"), device=clean.device)
+        self.now: tuple[Tensor, Tensor] | None = None
+        self.closest = torch.full((n,), float("inf"), dtype=clean.dtype, device=clean.device)
         self.queries = torch.zeros(n, dtype=torch.int64)
         self.backwards = torch.zeros(n, dtype=torch.int64)
         self.rows = torch.arange(n, device=clean.device)
@@ -309,7 +310,8 @@ class _Chunk:
             return None
         logits = self._evaluate(it.x) if it.logits is None else it.logits
         if self.trace:
-            self.frames.append(self._frame(step, it.x, logits))
+            self.now = self._spread(it.x, logits)
+            self.frames.append(self._frame(step, *self.now))
         if self.logits is None:
             self.logits = logits.clone()
         goal = self.goal.rows(self.rows)
@@ -321,11 +323,18 @@ class _Chunk:
             better = (hit & (length < best)) | (~hit & best.isinf())
             self.closest[self.rows] = torch.where(hit & (length < best), length, best)
         self.x, self.logits = self._store(self.x, it.x, better), self._store(self.logits, logits, better)
-        if not (self.drop_solved and self.keep == "last" and hit.any()):
+        if not (self.drop_solved and hit.any()):
             return None
         live = (~hit).nonzero().flatten()
         self.rows = self.rows[live]
         return live
+
+    def _spread(self, x: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
+        """Images and logits of all rows: those no longer at work stay where they were."""
+        if self.now is None or len(self.rows) == len(self.clean):
+            return x, logits
+        every = torch.ones(len(x), dtype=torch.bool, device=x.device)
+        return self._store(self.now[0], x, every), self._store(self.now[1], logits, every)
 
     def _store(self, into: Tensor, new: Tensor, better: Tensor) -> Tensor:
         if len(new) == len(into) and bool(better.all()):

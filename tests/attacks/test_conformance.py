@@ -32,6 +32,7 @@ def settings_of(key, norm, **more):
 
 CASES = [(key, norm) for key, spec in CATALOG.items() for norm in norms_of(spec)]
 STEPPED = [(key, norm) for key, norm in CASES if "steps" in {p.name for p in CATALOG[key].params}]
+LASTING = pytest.mark.parametrize(("key", "norm"), [(k, n) for k, n in STEPPED if not CATALOG[k].until_reached])
 ITERATED = pytest.mark.parametrize(("key", "norm"), STEPPED)
 EVERY = pytest.mark.parametrize(("key", "norm"), CASES)
 SHAPES = [(channels, classes, n) for channels in (1, 3) for classes in (2, 10) for n in (1, 3)]
@@ -372,7 +373,7 @@ def test_every_attack_and_parameter_is_described(spec):
     spec.build()  # the defaults are within the ranges
 
 
-@ITERATED
+@LASTING
 def test_cancelling_leaves_what_there_was(key, norm):
     model, x, y = case()
     settings = settings_of(key, norm)
@@ -392,7 +393,7 @@ def test_cancelling_leaves_what_there_was(key, norm):
     assert torch.equal(part.predictions, model(part.x).argmax(1))
 
 
-@ITERATED
+@LASTING
 @pytest.mark.parametrize("trace", [False, True])
 def test_cancelling_before_a_later_chunk_still_answers_for_every_image(key, norm, trace, monkeypatch):
     model, x, y = case(n=5)

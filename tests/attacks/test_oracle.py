@@ -92,3 +92,15 @@ def test_the_gradient_keeps_its_direction_where_the_model_is_certain() -> None:
     unit = [g / g.abs().amax(1, keepdim=True) for g in (single, double)]
     cosine = torch.nn.functional.cosine_similarity(*unit)
     assert cosine.min() > 1 - 1e-6
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("targeted", [False, True])
+@pytest.mark.parametrize("classes", [2, 5])
+def test_deepfool_ends_at_the_boundary(norm, targeted, classes):
+    """On a linear model one step is exact: the overshoot is all that it wastes."""
+    model, x, y, nearest, radius = case(classes, norm)
+    result = lab.attack("deepfool", model, x, y, target=nearest if targeted else None, norm=norm, overshoot=0.02)
+    assert result.success.all()
+    assert (result.distance[norm] <= 1.03 * radius.flatten()).all()
+    assert (result.distance[norm] >= radius.flatten() * 0.999).all()
