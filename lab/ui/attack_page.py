@@ -228,7 +228,8 @@ def epsilon(shown: Shown) -> None:
 def perturbation(shown: Shown) -> None:
     """The perturbation channel by channel, and its spectrum."""
     done = shown.study
-    limit = float(shown.scenario.request.params["eps"] or 0) if done.norm == "linf" else done.delta.abs().max().item()
+    bound = shown.scenario.request.params.get("eps") if done.norm == "linf" else None
+    limit = float(bound or done.delta.abs().max().item())
     show_chart(
         figures.channels(done.delta[0], limit or 1 / 255, done.norm),
         "channels",

@@ -14,6 +14,7 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 import lab
+from lab.attacks import CATALOG
 from lab.ui import jobs
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -133,6 +134,17 @@ def test_every_tab_shows_its_result(tab: str, marker: str) -> None:
     settle(at)
     texts = [e.value for e in (*at.markdown, *at.caption)]
     assert any(marker in t for t in texts), texts
+
+
+@pytest.mark.parametrize("key", list(lab.catalog()["attacks"]))
+def test_the_page_offers_every_attack(key: str) -> None:
+    at = app()
+    at.query_params.update(MNIST | {"attack": CATALOG[key].name, "steps": "3"})
+    at = at.switch_page("pages/attack.py")
+    at.session_state["detail"] = "Perturbation"
+    settle(at)
+    assert at.session_state["_applied"].request.attack == key
+    assert "Convolutional net" in verdict(at)
 
 
 def file(make: Callable[[io.BytesIO], object]) -> bytes:
