@@ -138,7 +138,7 @@ class Frame:
 
     Attributes:
         step: how many updates lie behind this iterate.
-        x: images [N,C,H,W].
+        x: images [N,C,H,W]; [0,C,H,W] where pictures are limited and this one was not kept.
         loss: the goal's loss, which the attack ascends.
         margin: what separates the image from the goal, in logits; negative once reached.
         predictions: class per image.

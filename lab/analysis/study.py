@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
@@ -12,10 +12,10 @@ from lab.analysis.spectrum import similarity
 from lab.attacks import attack
 from lab.attacks.run import Watch, make_goal
 from lab.evaluation.predict import predict
-from lab.types import Frame, Goal, Model, Result
+from lab.types import Goal, Model, Result
 
 MOST_PICTURES = 16
-"""Pictures of the trajectory that a study keeps; longer runs are thinned evenly, first and last kept."""
+"""Pictures of the trajectory that a study keeps."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Study:
         goal: to leave that class, or to reach another.
         clean_p: class probabilities of the clean image [K].
         attacked_p: class probabilities of the attacked image [K].
-        result: of the attack, traced; at most MOST_PICTURES of its frames keep their picture, the others an empty one.
+        result: of the attack, traced with at most MOST_PICTURES pictures.
         ssim: structural similarity of the two images.
         norm: in which the attack is bounded.
     """
@@ -85,8 +85,9 @@ def study(
     params = dict(params or {})
     clean_logits = predict(model, x)
     seen = int(clean_logits.argmax(1)[0])
-    result = attack(key, model, x, seen, target=target, seed=seed, trace=True, cancel=cancel, watch=watch, **params)
-    result = replace(result, frames=_thinned(result.frames))
+    result = attack(
+        key, model, x, seen, target=target, seed=seed, trace=MOST_PICTURES, cancel=cancel, watch=watch, **params
+    )
     return Study(
         clean=x.cpu(),
         seen=seen,
@@ -97,9 +98,3 @@ def study(
         ssim=similarity(result.x, x),
         norm=str(params.get("norm", "linf")),
     )
-
-
-def _thinned(frames: Sequence[Frame]) -> tuple[Frame, ...]:
-    last = len(frames) - 1
-    kept = {round(i * last / (MOST_PICTURES - 1)) for i in range(MOST_PICTURES)} if last >= MOST_PICTURES else None
-    return tuple(f if kept is None or i in kept else replace(f, x=f.x[:0]) for i, f in enumerate(frames))

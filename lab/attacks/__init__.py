@@ -22,7 +22,7 @@ def attack(
     *,
     target: Tensor | int | None = None,
     seed: int = 0,
-    trace: bool = False,
+    trace: bool | int = False,
     cancel: Callable[[], bool] = lambda: False,
     watch: Watch = lambda step, share: None,
     **params: Any,
@@ -37,7 +37,8 @@ def attack(
         y: their classes, int64 [N], or one number for all.
         target: the classes to reach, [N] or one number; None to leave `y` for any other class.
         seed: the same seed gives the same result, for each image whatever the batch around it.
-        trace: keep every iterate as a `Frame` in the result.
+        trace: keep every iterate as a `Frame` in the result; a number keeps the pictures of at most that many of them,
+            evenly spread, first and last among them.
         cancel: asked after every iterate; once it answers True, the attack ends with what it has.
         watch: called after every iterate with (updates done, share of the images in finished chunks).
         **params: the attack's parameters; numbers may be text such as "8/255".

@@ -183,7 +183,7 @@ def run(
     goal: Goal,
     *,
     seed: int = 0,
-    trace: bool = False,
+    trace: bool | int = False,
     keep: Keep = "last",
     access: Access = Access.GRADIENTS,
     drop_solved: bool = False,
@@ -198,7 +198,7 @@ def run(
         x: clean images [N,C,H,W] in [0,1].
         goal: what the attack wants, for these images.
         seed: the same seed gives the same result, whatever the batch size.
-        trace: keep every iterate as a `Frame`.
+        trace: keep every iterate as a `Frame`; a number keeps the pictures of at most that many, evenly spread.
         keep: "last" keeps the last iterate; "closest" the successful one nearest to the image (L2), else the last.
         access: what the attack may ask of the model.
         drop_solved: stop working on an image as soon as its goal is reached; its later frames repeat the last.
@@ -252,7 +252,9 @@ def _tell(watch: Watch, share: float, step: int) -> None:
 class _Chunk:
     """The state of one run over the images that fit into memory together."""
 
-    def __init__(self, model: Watched, clean: Tensor, goal: Goal, keep: Keep, trace: bool, drop_solved: bool) -> None:
+    def __init__(
+        self, model: Watched, clean: Tensor, goal: Goal, keep: Keep, trace: bool | int, drop_solved: bool
+    ) -> None:
         n = len(clean)
         self.model, self.clean, self.goal = model, clean, goal
         self.keep, self.trace, self.drop_solved = keep, trace, drop_solved
@@ -264,6 +266,7 @@ class _Chunk:
         self.backwards = torch.zeros(n, dtype=torch.int64)
         self.rows = torch.arange(n, device=clean.device)
         self.frames: list[Frame] = []
+        self.stride = 1
         self.complete = True
 
     def run(
@@ -311,7 +314,7 @@ class _Chunk:
         logits = self._evaluate(it.x) if it.logits is None else it.logits
         if self.trace:
             self.now = self._spread(it.x, logits)
-            self.frames.append(self._frame(step, *self.now))
+            self._film(self._frame(step, *self.now))
         if self.logits is None:
             self.logits = logits.clone()
         goal = self.goal.rows(self.rows)
@@ -328,6 +331,17 @@ class _Chunk:
         live = (~hit).nonzero().flatten()
         self.rows = self.rows[live]
         return live
+
+    def _film(self, frame: Frame) -> None:
+        """Appends a frame; where pictures are limited, every second one goes whenever there are too many."""
+        self.frames.append(frame)
+        if self.trace is True:
+            return
+        if len(self.frames) > 1 and self.frames[-2].step % self.stride:
+            self.frames[-2] = _blank(self.frames[-2])
+        if sum(len(f.x) > 0 for f in self.frames) > max(2, self.trace):
+            self.stride *= 2
+            self.frames[:-1] = [_blank(f) if f.step % self.stride else f for f in self.frames[:-1]]
 
     def _spread(self, x: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
         """Images and logits of all rows: those no longer at work stay where they were."""
@@ -381,7 +395,12 @@ class _Chunk:
         )
 
 
-def _untouched(model: Model, x: Tensor, goal: Goal, trace: bool) -> Result:
+def _blank(frame: Frame) -> Frame:
+    """A frame without its picture."""
+    return replace(frame, x=frame.x[:0])
+
+
+def _untouched(model: Model, x: Tensor, goal: Goal, trace: bool | int) -> Result:
     """The result for images that a cancelled run never came to; traced, they have one frame, the clean images."""
     results = []
     for part in devices.chunks(model, x):
@@ -426,6 +445,8 @@ def _join_frames(parts: Sequence[tuple[Frame, ...]]) -> tuple[Frame, ...]:
     joined = []
     for step in range(max(map(len, parts))):
         at = [p[min(step, len(p) - 1)] for p in parts]
+        if not all(len(f.x) for f in at):
+            at = [_blank(f) for f in at]
         merged = {name: torch.cat([getattr(f, name) for f in at]) for name in names}
         distance = {k: torch.cat([f.distance[k] for f in at]) for k in at[0].distance}
         joined.append(replace(at[0], step=step, distance=distance, **merged))

@@ -128,6 +128,11 @@ class Card:
     robust: tuple[Robust, ...] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
 
+    def under_attack(self, eps: float) -> Robust | None:
+        """The lowest accuracy measured at this epsilon (L-infinity), None where none was measured."""
+        found = [r for r in self.robust if r.norm == "linf" and abs(r.eps - eps) < 1e-9]
+        return min(found, key=lambda r: r.accuracy, default=None)
+
     @property
     def task(self) -> str:
         """The label space: "imagenet", "mnist" or "fashion_mnist"; models of one task can be compared."""

@@ -19,7 +19,7 @@ from lab.analysis.study import Study, study
 from lab.figures import attack as figures
 from lab.figures.pictures import amplify
 from lab.models import zoo
-from lab.models.cards import Classifier
+from lab.models.cards import Card, Classifier
 from lab.models.catalog import is_here
 from lab.ui import cache
 from lab.ui.jobs import Job, forget, outcome
@@ -351,6 +351,29 @@ def how_it_works(shown: Shown) -> None:
     module = spec.make.__module__.replace(".", "/")
     st.markdown(f"Access: {spec.access.value}. Code: `{module}.py`, driver `lab/attacks/run.py`.")
     st.caption("Parameters of this run: " + ", ".join(f"{k} = {_told(v)}" for k, v in params.items()))
+
+    st.divider()
+    about_model(shown.scenario.card)
+
+
+def about_model(card: Card) -> None:
+    """What is known of a model, from its card."""
+    st.markdown(f"**{card.name}.** {card.summary}")
+    told = [f"Source: {card.source}. Licence of the weights: {card.licence}."]
+    if card.accuracy is not None:
+        told.append(f"Accuracy: {card.accuracy:.2%} {card.accuracy_note}.")
+    elif card.accuracy_note:
+        told.append(f"Accuracy: {card.accuracy_note}.")
+    if card.parameters:
+        told.append(f"{card.parameters:,} parameters.")
+    st.markdown("  \n".join(told))
+    if card.robust:
+        rows = [
+            {"attack": r.attack, "norm": r.norm, "epsilon": r.eps, "accuracy": f"{r.accuracy:.1%}", "images": r.n}
+            for r in card.robust
+        ]
+        st.dataframe(rows, hide_index=True, width="content", key="robust")
+        st.caption("Accuracy under attack, measured by the lab when the model was trained.")
 
 
 def _told(value: object) -> str:

@@ -14,10 +14,13 @@ from lab import attacks, data, devices, models
 from lab.analysis.files import from_picture
 from lab.assets import ASSETS
 from lab.data.photographs import photographs
+from lab.models.cards import Card
 from lab.models.catalog import is_here
 from lab.ui.scenario import TASKS
 from lab.ui.show import TILE, show_image, tiles
 
+REFERENCE_EPS = {"mnist": 0.3, "fashion_mnist": 0.1}
+"""The epsilon at which models of a task are compared."""
 PAGES = (
     (
         "pages/attack.py",
@@ -74,6 +77,11 @@ def ways_on() -> None:
             st.markdown(text)
 
 
+def _attacked(card: Card) -> str:
+    found = card.under_attack(REFERENCE_EPS.get(card.task, 0))
+    return f"{found.accuracy:.1%} at {found.eps:g}" if found else ""
+
+
 def present() -> None:
     """Which models, data and device are here."""
     left, right = st.columns(2, gap="large")
@@ -89,6 +97,7 @@ def present() -> None:
                     "classes": TASKS[card.task],
                     "here": "yes" if is_here(card.key) else "at first use",
                     "test accuracy": measured,
+                    "under attack": _attacked(card),
                 }
             )
         st.dataframe(rows, hide_index=True, width="stretch", height=320, key="models")

@@ -604,3 +604,18 @@ def test_a_budget_of_nothing_returns_the_clean_image(key, norm):
     assert torch.equal(result.x, x)
     assert result.distance["l0"].tolist() == [0, 0, 0]
     assert not result.success.any()
+
+
+@pytest.mark.parametrize("limit", [2, 5, 8, 100])
+def test_a_limited_trace_keeps_every_measure_and_few_pictures(limit):
+    model, x, y = case()
+    whole = lab.attack("bim", model, x, y, steps=20, trace=True)
+    part = lab.attack("bim", model, x, y, steps=20, trace=limit)
+    pictured = [f.step for f in part.frames if len(f.x)]
+    assert pictured[0] == 0
+    assert pictured[-1] == 20
+    assert len(pictured) <= limit
+    assert len(pictured) > min(limit, 21) / 3
+    for few, all_ in zip(part.frames, whole.frames, strict=True):
+        assert torch.equal(few.margin, all_.margin)
+        assert not len(few.x) or torch.equal(few.x, all_.x)
