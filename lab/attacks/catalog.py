@@ -9,6 +9,7 @@ from typing import Any
 from lab.attacks.deepfool import DeepFool
 from lab.attacks.gradient import GradientAttack
 from lab.attacks.run import Keep
+from lab.attacks.square import Square
 from lab.params import Param, Value, describe, parse
 from lab.types import Access, Attack, Paper, ParamError
 
@@ -49,6 +50,12 @@ DEEPFOOL = Paper(
     "Moosavi-Dezfooli, Fawzi, Frossard",
     2016,
     "1511.04599",
+)
+SQUARE = Paper(
+    "Square Attack: a Query-Efficient Black-Box Adversarial Attack via Random Search",
+    "Andriushchenko, Croce, Flammarion, Hein",
+    2020,
+    "1912.00049",
 )
 ITERATIVE = ("eps", "steps", "alpha", "norm")
 
@@ -212,6 +219,16 @@ CATALOG: Mapping[str, Spec] = {
             papers=(DEEPFOOL,),
             make=DeepFool,
             keep="closest",
+            until_reached=True,
+        ),
+        Spec(
+            key="square",
+            name="Square",
+            summary="Random search with squares of plus or minus epsilon, by the model's scores alone.",
+            formula=r"x_{t+1} = \arg\min_{x' \in \{x_t,\; x_t \oplus \text{square}\}} f_y(x') - \max_{k \ne y} f_k(x')",
+            papers=(SQUARE,),
+            make=Square,
+            access=Access.SCORES,
             until_reached=True,
         ),
         Spec(

@@ -60,14 +60,15 @@ class Watched:
         self.forwards += len(x)
         if self.access is not Access.GRADIENTS:
             with torch.no_grad():
-                logits = self._answer(x)
+                logits = self.answer(x)
             return logits.argmax(1) if self.access is Access.LABELS else logits
-        logits = self._answer(x)
+        logits = self.answer(x)
         if logits.requires_grad:
             logits.register_hook(self._count_backward)
         return logits
 
-    def _answer(self, x: Tensor) -> Tensor:
+    def answer(self, x: Tensor) -> Tensor:
+        """Logits [N,K], checked the first time, not counted."""
         if self.checked:
             return self.model(x)
         try:
@@ -360,7 +361,7 @@ class _Chunk:
     def _evaluate(self, x: Tensor) -> Tensor:
         """The driver's own look at the model; not one of the attack's queries."""
         with torch.no_grad():
-            return self.model.model(x)
+            return self.model.answer(x)
 
     def _frame(self, step: int, x: Tensor, logits: Tensor) -> Frame:
         predictions = logits.argmax(1)

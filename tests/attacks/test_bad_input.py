@@ -39,7 +39,7 @@ class TestParameters:
     @pytest.mark.parametrize(
         ("eps", "telling"),
         [
-            (-0.1, "eps must lie between 0 and 1 (pixels lie in [0,1]) for norm linf, not -0.1"),
+            (-0.1, "eps must lie between 0 and 1 (pixels lie in [0,1])"),
             (1.01, "eps must lie between 0 and 1"),
             ("300/255", "eps must lie between 0 and 1"),
             ("-8/255", "eps must lie between 0 and 1"),
