@@ -21,8 +21,9 @@ class DeepFool:
     ten. With a target there is one candidate, the target.
 
     Source: Moosavi-Dezfooli et al. 2016, algorithm 2, and section 3.4 for L-infinity.
-    Deviation: images are clipped to [0,1]; the targeted form is ours; the overshoot is applied at every step, as in the
-        authors' code.
+    Deviation: images are clipped to [0,1], and pixels that a step would push out of that range are left out of its
+        linearisation; otherwise clipping undoes part of every step, and images with black ground stall at the boundary.
+        The targeted form is ours. The overshoot is applied at every step, as in the authors' code.
     """
 
     steps: int = param(50, bounds=(1, 1000), help="Most steps; an image is done as soon as its class changes.")
@@ -66,7 +67,7 @@ class DeepFool:
         best, nearest = torch.full((len(rows),), float("inf"), device=inputs.device), None
         for k in range(rivals.shape[1]):
             gaps = logits.gather(1, rivals[:, k : k + 1]) - logits.gather(1, from_class.unsqueeze(1))
-            w = _gradient(gaps.sum(), inputs, keep=k + 1 < rivals.shape[1])[rows]
+            w = _free(_gradient(gaps.sum(), inputs, keep=k + 1 < rivals.shape[1])[rows], inputs.detach()[rows])
             dual = _dual_length(w, self.norm)
             distance = (gaps.detach()[rows, 0].abs() + TINY) / dual.clamp(min=TINY)
             distance = torch.where(dual > TINY, distance, torch.inf)
@@ -82,6 +83,11 @@ def _gradient(value: Tensor, inputs: Tensor, keep: bool) -> Tensor:
         return torch.zeros_like(inputs)
     (g,) = torch.autograd.grad(value, inputs, retain_graph=keep, allow_unused=True)
     return torch.zeros_like(inputs) if g is None else g
+
+
+def _free(w: Tensor, x: Tensor) -> Tensor:
+    """The gradient without the pixels that a step along it would push out of [0,1]."""
+    return w.masked_fill(((x <= 0) & (w < 0)) | ((x >= 1) & (w > 0)), 0)
 
 
 def _dual_length(w: Tensor, norm: str) -> Tensor:
