@@ -91,7 +91,8 @@ def python(request: Request) -> str:
         image = 'x = lab.load_picture("your-picture.png", model.card)  # your own file'
     else:
         image = f'x = lab.load_data("{request.dataset}").x[{request.image}:{int(request.image) + 1}]'
-    pixels = request.params.get("norm", "linf") == "linf"
+    norm = str(request.params.get("norm", "linf"))
+    pixels = norm == "linf"
     named = [f"{k}={_literal(v, pixels and k in ('eps', 'alpha'))}" for k, v in request.params.items()]
     target = "" if request.target is None else f", target={request.target}"
     return "\n".join(
@@ -107,7 +108,7 @@ def python(request: Request) -> str:
             ")",
             "",
             "name = model.card.classes[int(result.predictions[0])]",
-            'print(name, f"{result.confidence[0]:.1%}", "moved by", result.distance["linf"][0].item())',
+            f'print(name, f"{{result.confidence[0]:.1%}}", "moved by", result.distance["{norm}"][0].item())',
         )
     )
 
@@ -115,4 +116,4 @@ def python(request: Request) -> str:
 def _literal(value: Any, pixels: bool) -> str:
     if pixels and isinstance(value, float) and value == (n := round(value * 255, 2)) / 255:
         return f'"{n:g}/255"'
-    return repr(value)
+    return f'"{value}"' if isinstance(value, str) else repr(value)

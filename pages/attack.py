@@ -12,7 +12,9 @@ if scenario is None:
     st.info("Choose a picture and settings that work in the sidebar; the reason is written there.")
     st.stop()
 shown = page.compute(scenario)
-if shown is not None:
+if shown is None:
+    page.previous()
+else:
     with st.container(key="result"):
         page.verdict(shown)
         page.pictures(shown)

@@ -7,10 +7,7 @@ from lab.ui.start import start
 
 start()
 st.title("Adversarial robustness lab")
-st.markdown(
-    "See how small, deliberately chosen changes to a picture make an image classifier name something else, "
-    "why they work, and what helps against them."
-)
+st.markdown("See how small, deliberately chosen changes to a picture make an image classifier name something else.")
 page.example()
 page.ways_on()
 page.present()

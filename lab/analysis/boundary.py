@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from lab.analysis.linearity import noise_like, symmetric
+from lab.attacks.norms import NORMS
 from lab.evaluation.predict import predict
 from lab.types import Model
 
@@ -36,8 +37,8 @@ def plane(
     delta: Tensor,
     norm: str,
     *,
-    points: int = 21,
-    reach: float = 1.5,
+    points: int = 17,
+    reach: float = 1.6,
     seed: int = 0,
     watch: Callable[[float], None] = lambda share: None,
 ) -> Plane:
@@ -58,6 +59,8 @@ def plane(
     noise = noise_like(delta, norm, seed)
     overlap = (noise * delta).sum() / (delta * delta).sum().clamp(min=1e-12)
     noise = noise - overlap * delta
+    length = NORMS[norm].length
+    noise = noise * (length(delta) / length(noise).clamp(min=1e-12)).view(-1, 1, 1, 1)
     axis = symmetric(reach, points)
     v, u = torch.meshgrid(axis.to(x), axis.to(x), indexing="ij")
     rows = []

@@ -40,6 +40,7 @@ class Survival:
         name: the format, for a person.
         data: the file; empty where nothing was saved.
         logits: of the picture read back from `data` [K].
+        clean: of the clean picture saved and read back the same way [K]: what the format alone does.
         success: whether the goal is still reached.
         linf: largest change of a pixel from the clean image.
     """
@@ -47,6 +48,7 @@ class Survival:
     name: str
     data: bytes
     logits: Tensor
+    clean: Tensor
     success: bool
     linf: float
 
@@ -60,18 +62,25 @@ def survival(model: Model, clean: Tensor, x: Tensor, goal: Goal) -> tuple[Surviv
         x: the attacked image [1,C,H,W].
         goal: of this image.
     """
-    saved = {
-        "As computed (32-bit)": b"",
-        "PNG, 8-bit": encode(x[0]),
-        "JPEG, quality 75": encode(x[0], "JPEG", quality=75),
+    formats: dict[str, tuple[str, dict[str, int]] | None] = {
+        "As computed (32-bit)": None,
+        "PNG, 8-bit": ("PNG", {}),
+        "JPEG, quality 75": ("JPEG", {"quality": 75}),
     }
     found = []
-    for name, data in saved.items():
-        seen = x
-        if data:
-            with Image.open(io.BytesIO(data)) as picture:
-                seen = from_picture(picture).to(x)
-        logits = predict(model, seen)
-        success = bool(Goal(goal.labels.cpu(), goal.targeted).reached(logits.argmax(1))[0])
-        found.append(Survival(name, data, logits[0], success, (seen - clean).abs().max().item()))
+    for name, how in formats.items():
+        data = encode(x[0], how[0], **how[1]) if how else b""
+        seen = _read_back(data, x)
+        untouched = _read_back(encode(clean[0], how[0], **how[1]) if how else b"", clean)
+        logits, control = (predict(model, picture)[0] for picture in (seen, untouched))
+        success = bool(Goal(goal.labels.cpu(), goal.targeted).reached(logits.argmax().unsqueeze(0))[0])
+        found.append(Survival(name, data, logits, control, success, (seen - clean).abs().max().item()))
     return tuple(found)
+
+
+def _read_back(data: bytes, x: Tensor) -> Tensor:
+    """The image in a file, or x itself where there is no file."""
+    if not data:
+        return x
+    with Image.open(io.BytesIO(data)) as picture:
+        return from_picture(picture).to(x)

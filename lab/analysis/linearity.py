@@ -11,6 +11,9 @@ from lab.attacks.norms import NORMS, draw
 from lab.evaluation.predict import predict
 from lab.types import Model
 
+NOISES = 20
+"""Random perturbations that are tried as the control, besides the one that is drawn as a line."""
+
 
 @dataclass(frozen=True)
 class Line:
@@ -22,6 +25,7 @@ class Line:
         noise: along a random direction of the same norm [M,K].
         flip: the smallest distance along the attack's direction at which the class changes, None where it never does.
         noise_flip: the same along the random direction.
+        noise_share: share of NOISES random perturbations of the full size that change the class.
     """
 
     eps: Tensor
@@ -29,6 +33,7 @@ class Line:
     noise: Tensor
     flip: float | None
     noise_flip: float | None
+    noise_share: float
 
 
 def symmetric(reach: float, points: int) -> Tensor:
@@ -64,8 +69,18 @@ def along(model: Model, x: Tensor, delta: Tensor, norm: str, *, points: int = 41
     lines = [delta, noise_like(delta, norm, seed)]
     scale = t.to(x).view(-1, 1, 1, 1)
     logits, noise = predict(model, torch.cat([x + scale * d for d in lines]), rows=2 * points).split(points)
-    flips = [_flip(model, x, d, t, v) for d, v in zip(lines, (logits, noise), strict=True)]
-    return Line(t * length, logits, noise, *(None if f is None else f * length for f in flips))
+    flip, noise_flip = (_flip(model, x, d, t, v) for d, v in zip(lines, (logits, noise), strict=True))
+    noises = torch.cat([noise_like(delta, norm, seed + 1 + i) for i in range(NOISES)])
+    changed = predict(model, x + noises).argmax(1) != logits[points // 2].argmax()
+    share = changed.float().mean().item()
+    return Line(
+        t * length,
+        logits,
+        noise,
+        None if flip is None else flip * length,
+        None if noise_flip is None else noise_flip * length,
+        share,
+    )
 
 
 def _flip(model: Model, x: Tensor, direction: Tensor, t: Tensor, logits: Tensor) -> float | None:

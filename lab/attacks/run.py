@@ -316,6 +316,9 @@ class _Chunk:
         if self.trace:
             self.now = self._spread(it.x, logits)
             self._film(self._frame(step, *self.now))
+        if self.keep == "last" and not self.drop_solved:
+            self.x, self.logits = it.x, logits
+            return None
         if self.logits is None:
             self.logits = logits.clone()
         goal = self.goal.rows(self.rows)

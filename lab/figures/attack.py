@@ -22,14 +22,17 @@ def scaled(value: float, norm: str) -> str:
     return f"{value * 255:.3g}/255" if norm == "linf" else f"{value:.3g}"
 
 
-def top_classes(clean: Tensor, attacked: Tensor, classes: Sequence[str], count: int = 5) -> go.Figure:
+def top_classes(
+    clean: Tensor, attacked: Tensor, classes: Sequence[str], target: int | None = None, count: int = 5
+) -> go.Figure:
     """Bars of the most probable classes of both images, on the same classes.
 
     Args:
         clean: probabilities [K] of the clean image.
         attacked: probabilities [K] of the attacked image.
         classes: their names.
-        count: how many of each image.
+        target: the class that the attack is to reach, always shown.
+        count: how many of each image; those under 1% in both are left out.
     """
     chosen = list(
         dict.fromkeys(
@@ -37,8 +40,10 @@ def top_classes(clean: Tensor, attacked: Tensor, classes: Sequence[str], count: 
             + clean.topk(min(count, len(classes))).indices.tolist()
         )
     )
+    always = {int(clean.argmax()), int(attacked.argmax())} | ({target} if target is not None else set())
+    chosen = [k for k in dict.fromkeys([*chosen, *always]) if k in always or max(clean[k], attacked[k]) >= 0.01]
     chosen.sort(key=lambda k: max(clean[k].item(), attacked[k].item()))
-    names = [classes[k] for k in chosen]
+    names = [classes[k] + (" (goal)" if k == target else "") for k in chosen]
     figure = go.Figure()
     for label, p, colour in (("attacked", attacked, ADVERSARIAL), ("clean", clean, CLEAN)):
         values = [p[k].item() for k in chosen]
@@ -48,7 +53,7 @@ def top_classes(clean: Tensor, attacked: Tensor, classes: Sequence[str], count: 
             orientation="h",
             name=label,
             marker_color=colour,
-            text=[f"{v:.0%}" if v >= 0.005 else "" for v in values],
+            text=[f"{v:.0%}" if v >= 0.01 else "<1%" for v in values],
             textposition="outside",
             textfont_size=12,
             constraintext="none",
@@ -62,7 +67,7 @@ def top_classes(clean: Tensor, attacked: Tensor, classes: Sequence[str], count: 
     return figure.update_layout(margin={"t": 60})
 
 
-def player(frames: Sequence[Frame], clean: Tensor, row: int, norm: str) -> go.Figure:
+def player(frames: Sequence[Frame], clean: Tensor, row: int, norm: str, classes: Sequence[str]) -> go.Figure:
     """The trajectory of one image, scrubbed in the browser: pictures above, curves with a moving mark below.
 
     Args:
@@ -70,13 +75,15 @@ def player(frames: Sequence[Frame], clean: Tensor, row: int, norm: str) -> go.Fi
         clean: the clean image [C,H,W].
         row: which image of the batch.
         norm: in which its size is told.
+        classes: class names.
     """
+    factor = amplify(frames[-1].x[row] - clean)[1]  # one for all, so that the perturbation is seen to grow
     steps = [f.step for f in frames]
     shown = [i for i, f in enumerate(frames) if len(f.x)]
     curves = (
-        ("confidence in the predicted class", [f.confidence[row].item() for f in frames], TARGET),
-        ("margin (logits)", [f.margin[row].item() for f in frames], CLEAN),
-        ("loss", [f.loss[row].item() for f in frames], ADVERSARIAL),
+        ("confidence in the class seen at that iteration", [f.confidence[row].item() for f in frames], CONTROL),
+        ("margin (logits): below 0 the goal is reached", [f.margin[row].item() for f in frames], CONTROL),
+        ("loss that the attack raises", [f.loss[row].item() for f in frames], CONTROL),
     )
     figure = make_subplots(
         rows=4,
@@ -85,12 +92,16 @@ def player(frames: Sequence[Frame], clean: Tensor, row: int, norm: str) -> go.Fi
         row_heights=[0.46, 0.18, 0.18, 0.18],
         vertical_spacing=0.055,
         horizontal_spacing=0.03,
-        subplot_titles=["image at this iteration", "its perturbation", *[name for name, _, _ in curves]],
+        subplot_titles=[
+            "image at this iteration",
+            f"perturbation, amplified {times(factor)}",
+            *[name for name, _, _ in curves],
+        ],
     )
     moving: list[list[go.BasePlotlyType]] = []
     for i in shown:
         x = frames[i].x[row]
-        images = [go.Image(source=data_url(p, 224), hoverinfo="skip") for p in (x, amplify(x - clean)[0])]
+        images = [go.Image(source=data_url(p, 224), hoverinfo="skip") for p in (x, 0.5 + (x - clean) * factor)]
         marks = [
             go.Scatter(x=[steps[i]], y=[values[i]], mode="markers", marker={"size": 11, "color": colour})
             for _, values, colour in curves
@@ -114,13 +125,19 @@ def player(frames: Sequence[Frame], clean: Tensor, row: int, norm: str) -> go.Fi
     figure.update_xaxes(title="iteration", row=4)
     figure.update_yaxes(range=[0, 1.05], tickformat=".0%", row=2)
     figure.update_annotations(font_size=13)
-    _controls(figure, [(str(steps[i]), _moment(frames[i], row, norm)) for i in shown])
+    _controls(figure, [(str(steps[i]), _moment(frames[i], row, norm, classes)) for i in shown])
     finish(figure, height=880)
     return figure.update_layout(margin={"t": 30, "b": 160})
 
 
-def _moment(frame: Frame, row: int, norm: str) -> str:
-    return f"iteration {frame.step}, moved by {scaled(frame.distance[norm][row].item(), norm)}"
+def _moment(frame: Frame, row: int, norm: str, classes: Sequence[str]) -> str:
+    seen, sure = classes[int(frame.predictions[row])], frame.confidence[row].item()
+    return f"{frame.step}: {seen} ({sure:.0%}), moved by {scaled(frame.distance[norm][row].item(), norm)}"
+
+
+def times(factor: float) -> str:
+    """An amplification for a person."""
+    return f"{factor:.0f} times" if factor >= 10 else f"{factor:.2g} times"
 
 
 def _left_titles(figure: go.Figure, count: int) -> None:
@@ -132,7 +149,7 @@ def _left_titles(figure: go.Figure, count: int) -> None:
 def _controls(figure: go.Figure, moments: Sequence[tuple[str, str]]) -> None:
     still = {"mode": "immediate", "frame": {"duration": 0, "redraw": True}, "transition": {"duration": 0}}
     playing = {"fromcurrent": True, "frame": {"duration": 350, "redraw": True}, "transition": {"duration": 0}}
-    steps = [{"method": "animate", "label": name, "args": [[name], still], "value": label} for name, label in moments]
+    steps = [{"method": "animate", "label": label, "args": [[name], still], "value": name} for name, label in moments]
     slider = {
         "active": len(steps) - 1,
         "steps": steps,
@@ -140,7 +157,7 @@ def _controls(figure: go.Figure, moments: Sequence[tuple[str, str]]) -> None:
         "x": 0,
         "y": 0,
         "pad": {"t": 50, "b": 0},
-        "currentvalue": {"visible": False},
+        "currentvalue": {"prefix": "iteration ", "xanchor": "left"},
     }
     buttons = {
         "type": "buttons",
@@ -159,19 +176,21 @@ def _controls(figure: go.Figure, moments: Sequence[tuple[str, str]]) -> None:
     figure.update_layout(sliders=[slider], updatemenus=[buttons])
 
 
-def _colours(classes: Sequence[int], clean: int, attacked: int) -> dict[int, str]:
-    """A colour for each class: the one seen at first, the one seen now, and the others in turn."""
+def _colours(classes: Sequence[int], clean: int, attacked: int, target: int | None = None) -> dict[int, str]:
+    """A colour for each class: the one seen at first, the one seen now, the goal, and the others in turn."""
     spare = iter(OTHERS * len(classes))
-    return {k: CLEAN if k == clean else ADVERSARIAL if k == attacked else next(spare) for k in classes}
+    fixed = {target: TARGET, attacked: ADVERSARIAL, clean: CLEAN}
+    return {k: fixed[k] if k in fixed else next(spare) for k in classes}
 
 
-def line(result: Line, classes: Sequence[str], norm: str, count: int = 4) -> go.Figure:
+def line(result: Line, classes: Sequence[str], norm: str, target: int | None = None, count: int = 4) -> go.Figure:
     """Logits along the attack's direction, with noise of the same norm as the control.
 
     Args:
         result: the model along the line.
         classes: class names.
         norm: in which epsilon is measured.
+        target: the class that the attack is to reach, always drawn.
         count: how many classes besides the clean one are drawn.
     """
     unit = 255 if norm == "linf" else 1
@@ -181,7 +200,8 @@ def line(result: Line, classes: Sequence[str], norm: str, count: int = 4) -> go.
     final = int(result.logits[-1].argmax())
     winners = result.logits.argmax(1).unique(sorted=False).tolist()
     rivals = result.logits.amax(0).topk(min(count + 2, len(classes))).indices.tolist()
-    chosen = list(dict.fromkeys([seen, final, *winners, *rivals]))[: max(count + 1, min(8, 2 + len(winners)))]
+    goal = [target] if target is not None else []
+    chosen = list(dict.fromkeys([seen, final, *goal, *winners, *rivals]))[: max(count + 1, min(8, 2 + len(winners)))]
     figure = make_subplots(
         rows=2,
         cols=1,
@@ -191,7 +211,7 @@ def line(result: Line, classes: Sequence[str], norm: str, count: int = 4) -> go.
         vertical_spacing=0.09,
         subplot_titles=["along the attack", "along random noise of the same size (control)"],
     )
-    for k, colour in _colours(chosen, seen, final).items():
+    for k, colour in _colours(chosen, seen, final, target).items():
         for row, logits in ((1, result.logits), (2, result.noise)):
             figure.add_scatter(
                 x=eps,
@@ -273,7 +293,7 @@ def plane(result: Plane, classes: Sequence[str], reached: str) -> go.Figure:
         text=["clean", "attacked"],
         textposition="top center",
         marker={"size": 12, "color": "white", "line": {"color": "black", "width": 2}, "symbol": ["circle", "x"]},
-        textfont={"color": "white", "size": 15},
+        textfont={"color": "white", "size": 15, "shadow": "1px 1px 3px black"},
         showlegend=False,
         hoverinfo="skip",
     )

@@ -10,8 +10,8 @@ CLEAN = "#0072B2"
 ADVERSARIAL = "#D55E00"
 CONTROL = "#8A8A8A"
 TARGET = "#009E73"
-OTHERS = ("#E69F00", "#56B4E9", "#CC79A7", "#009E73", "#8A8A8A", "#000000", "#F0E442")
-"""For further classes: the rest of the Okabe-Ito set, which colour-blind people can tell apart."""
+OTHERS = ("#E69F00", "#56B4E9", "#CC79A7", "#9A6A4F", "#7F7FBF", "#5FA5A5")
+"""For further classes: the rest of the Okabe-Ito set that is seen on white and on black, then muted tones."""
 DIVERGING = "RdBu"
 SEQUENTIAL = "Cividis"
 

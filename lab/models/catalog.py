@@ -16,7 +16,21 @@ from lab.models import nets, weights, zoo
 from lab.models.cards import Card, Classifier, Fit, Robust, read_card
 from lab.types import ModelError
 
-SHIPPED = tuple(f"{task}/{net}" for task in ("mnist", "fashion_mnist") for net in ("cnn", "softmax", "mlp", "rbf"))
+SHIPPED = (
+    "mnist/cnn",
+    "mnist/cnn_pgd_at",
+    "mnist/capsnet",
+    "mnist/cnn_half_a",
+    "mnist/cnn_half_b",
+    "mnist/mlp",
+    "mnist/rbf",
+    "mnist/softmax",
+    "fashion_mnist/cnn",
+    "fashion_mnist/cnn_pgd_at",
+    "fashion_mnist/mlp",
+    "fashion_mnist/rbf",
+    "fashion_mnist/softmax",
+)
 """Models that the lab trained itself; weights and card lie in assets/weights."""
 
 

@@ -135,7 +135,7 @@ def load_torchvision(name: str) -> Classifier:
         raise ModelError(
             f"{card.name} needs its weights fetched once ({weights.meta['_file_size']:.0f} MB), and there is no "
             "connection: use a bundled model such as imagenet/efficientnet_lite0, or put the file "
-            f"{cached_file(name).name} into torch's hub folder"
+            f"{cached_file(name).name} into {cached_file(name).parent}"
         ) from e
     except OSError as e:
         folder = cached_file(name).parent

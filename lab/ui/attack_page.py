@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from urllib.parse import urlencode
 
 import streamlit as st
+from torch import Tensor
 
 from lab import report
 from lab.analysis.boundary import Plane, plane
 from lab.analysis.files import Survival, encode, survival
-from lab.analysis.linearity import Line, along
+from lab.analysis.linearity import NOISES, Line, along
 from lab.analysis.spectrum import spectrum
 from lab.analysis.study import Study, study
 from lab.figures import attack as figures
@@ -61,16 +62,29 @@ def run_button(scenario: Scenario | None) -> Scenario | None:
     with st.sidebar:
         pressed = st.button("Run the attack", type="primary", key="run", width="stretch", disabled=scenario is None)
         live = st.toggle("Run at every change", key="live", persist_state="session")
+    applied: Scenario | None = st.session_state.get("_applied")
+    changed = scenario is not None and applied is not None and scenario.key != applied.key
+    if changed and not (pressed or live):
+        note, button = st.columns([4, 1], vertical_alignment="center")
+        note.info("The settings have changed since this result.", icon=":material/info:")
+        pressed = button.button("Run", key="run_here", width="stretch")
     if scenario is not None and pressed:
         forget("attack", scenario.key)
-    if scenario is not None and (pressed or live or "_applied" not in st.session_state):
-        st.session_state["_applied"] = scenario
-    applied: Scenario | None = st.session_state.get("_applied")
-    if scenario is not None and applied is not None and scenario.key != applied.key:
-        st.info(
-            "The settings have changed since this result. **Run the attack** to see theirs.", icon=":material/info:"
-        )
+    if scenario is not None and (pressed or live or applied is None):
+        st.session_state["_applied"] = applied = scenario
+        changed = False
+    st.session_state["_changed"] = changed
     return applied
+
+
+def previous() -> None:
+    """The result before the one that is not there yet, so that a run or an error takes nothing away."""
+    shown: Shown | None = st.session_state.get("_shown")
+    if shown is not None:
+        with st.container(key="previous"):
+            st.caption("The previous result:")
+            verdict(shown)
+            pictures(shown)
 
 
 def load(key: str, job: Job) -> Classifier:
@@ -111,21 +125,27 @@ def compute(scenario: Scenario) -> Shown | None:
 
     label = f"Running {scenario.spec.name} on {scenario.card.name}"
     found = outcome("attack", scenario.key, label, work)
-    return None if found is None else Shown(scenario, found)
+    if found is None:
+        return None
+    st.session_state["_shown"] = shown = Shown(scenario, found)
+    return shown
 
 
 def verdict(shown: Shown) -> None:
     """What happened, as a sentence with numbers."""
-    done, name = shown.study, shown.scenario.card.name
+    done, name, target = shown.study, shown.scenario.card.name, shown.scenario.request.target
     before, after = f"{done.clean_p.max():.0%}", f"{done.attacked_p.max():.0%}"
-    moved = f"no pixel moved by more than {shown.size}" if done.norm == "linf" else f"the picture moved by {shown.size}"
-    if done.now != done.seen:
-        text = f"{name} now sees **{shown.now}** ({after}) where it saw **{shown.seen}** ({before}); {moved}."
+    inside = done.norm == "linf"
+    moved = f"no pixel moved by more than {shown.size}" if inside else f"the picture moved by {shown.size}"
+    if not done.moved:
+        text = f"{name} still sees **{shown.seen}** ({after}): the attack did not move the picture."
+    elif done.now != done.seen:
+        asked = ", as asked" if target is not None and done.fooled else ""
+        text = f"{name} now sees **{shown.now}** ({after}) where it saw **{shown.seen}** ({before}){asked}; {moved}."
     else:
-        moved = f"pixels moved by up to {shown.size}" if done.norm == "linf" else moved
+        moved = f"pixels moved by up to {shown.size}" if inside else moved
         text = f"{name} still sees **{shown.seen}** ({after}, before {before}), although {moved}."
     st.markdown(f"### {text}")
-    target = shown.scenario.request.target
     if target is not None and not done.fooled:
         st.markdown(f"The goal was *{shown.scenario.card.classes[target]}*; it was not reached.")
     if not done.result.complete:
@@ -137,9 +157,14 @@ def pictures(shown: Shown) -> None:
     done = shown.study
     magnified, factor = amplify(done.delta[0])
     fit = shown.scenario.card.fit.describe()
+    label = shown.scenario.label
+    wrong = ""
+    if label is not None and label != done.seen:
+        wrong = f"; labelled {shown.scenario.card.classes[label]}, so the model was wrong before the attack"
+    amplified = f"amplified {figures.times(factor)}" if done.moved else "none"
     columns = (
-        ("Clean", done.clean[0], f"{shown.seen}, {done.clean_p.max():.0%}", f"What the model sees: {fit}."),
-        ("Perturbation", magnified, f"amplified {factor:.0f} times", "Gray means unchanged."),
+        ("Clean", done.clean[0], f"{shown.seen}, {done.clean_p.max():.0%}{wrong}", f"What the model sees: {fit}."),
+        ("Perturbation", magnified, amplified, "Gray means unchanged."),
         ("Adversarial", done.result.x[0], f"{shown.now}, {done.attacked_p.max():.0%}", None),
     )
     zoom = st.session_state.get("zoom") or 1
@@ -149,8 +174,7 @@ def pictures(shown: Shown) -> None:
             st.markdown(f"**{title}**", help=help_)
             show_image(x, f"{title}: {caption}", zoom)
             st.caption(caption)
-    with row.container(width=150, gap="xsmall", key="measures"):
-        numbers(done)
+    numbers(done)
     st.segmented_control(
         "Size of the pictures",
         [1, 2, 3],
@@ -162,7 +186,8 @@ def pictures(shown: Shown) -> None:
         help="Enlarges the pictures by a whole factor, so that they stay exact.",
         persist_state="session",
     )
-    figure = figures.top_classes(done.clean_p, done.attacked_p, shown.scenario.card.classes)
+    classes, target = shown.scenario.card.classes, shown.scenario.request.target
+    figure = figures.top_classes(done.clean_p, done.attacked_p, classes, target)
     show_chart(figure, "top5", alt=f"Most probable classes: clean {shown.seen}, attacked {shown.now}")
 
 
@@ -178,14 +203,15 @@ def numbers(done: Study) -> None:
         ("SSIM", f"{done.ssim:.3f}", "Structural similarity to the clean picture; 1 is equal."),
         ("Passes", f"{forwards} + {backwards}", "Forward and backward passes of the model that the attack used."),
     )
+    row = st.container(horizontal=True, gap="large", key="measures")
     for name, value, help_ in measures:
-        st.metric(name, value, help=help_)
+        row.container(width=110).metric(name, value, help=help_)
 
 
 def iterations(shown: Shown) -> None:
     """The player over the trajectory."""
     done = shown.study
-    figure = figures.player(done.result.frames, done.clean[0], 0, done.norm)
+    figure = figures.player(done.result.frames, done.clean[0], 0, done.norm, shown.scenario.card.classes)
     show_chart(
         figure,
         "player",
@@ -209,15 +235,11 @@ def epsilon(shown: Shown) -> None:
     if line is None:
         return
     card = scenario.card
-    flip = "nowhere on this line" if line.flip is None else f"at **{figures.scaled(line.flip, done.norm)}**"
-    noise = (
-        "noise of the same size does not flip it"
-        if line.noise_flip is None
-        else f"noise of the same size flips it at {figures.scaled(line.noise_flip, done.norm)}"
-    )
-    st.markdown(f"Along the direction of this attack the class flips {flip}; {noise}.")
+    flip = "nowhere" if line.flip is None else f"at **{figures.scaled(line.flip, done.norm)}**"
+    noise = f"{line.noise_share:.0%} of {NOISES} random noises of the same size change it (one of them is drawn below)"
+    st.markdown(f"Along the direction of this attack the class flips at first {flip}; {noise}.")
     show_chart(
-        figures.line(line, card.classes, done.norm),
+        figures.line(line, card.classes, done.norm, scenario.request.target),
         "line",
         "0 is the clean picture, the right end the attacked one; to the left the perturbation is subtracted. Each line "
         "is the logit of a class; the highest wins. Nothing is clipped here, so that the line stays straight in pixel "
@@ -228,6 +250,9 @@ def epsilon(shown: Shown) -> None:
 def perturbation(shown: Shown) -> None:
     """The perturbation channel by channel, and its spectrum."""
     done = shown.study
+    if not done.moved:
+        st.info("The picture did not move, so there is no perturbation to show.")
+        return
     bound = shown.scenario.request.params.get("eps") if done.norm == "linf" else None
     limit = float(bound or done.delta.abs().max().item())
     show_chart(
@@ -252,7 +277,7 @@ def decision_plane(shown: Shown) -> None:
         return
 
     def work(job: Job) -> Plane:
-        job.tell(0.0, "441 pictures around this one")
+        job.tell(0.0, "289 pictures around this one")
         return plane(
             cache.model(scenario.request.model),
             done.clean,
@@ -285,21 +310,26 @@ def saved(shown: Shown) -> None:
     classes = scenario.card.classes
     rows = []
     for s in found:
-        p = s.logits.softmax(0)
         rows.append(
             {
                 "saved as": s.name,
-                "the model sees": f"{classes[int(p.argmax())]} ({p.max():.0%})",
+                "the model sees": _seen(s.logits, classes),
+                "in the clean picture saved so": _seen(s.clean, classes),
                 "goal": "reached" if s.success else "not reached",
                 "largest change": f"{s.linf * 255:.3g}/255",
-                "size": f"{len(s.data) / 1024:.0f} KB" if s.data else "",
+                "size": f"{len(s.data):,} bytes" if s.data else "",
             }
         )
     st.dataframe(rows, hide_index=True, width="stretch", key="survival")
     st.caption(
-        "A PNG rounds every value to one of 256; a JPEG also discards fine detail, and moves pixels by more than the "
-        "attack did. Measured on the bytes of the files that “Take away” offers."
+        "A PNG rounds every value to one of 256; a JPEG also discards fine detail, which can move pixels by more than "
+        "the attack did. Measured on the bytes of the files that “Take away” offers."
     )
+
+
+def _seen(logits: Tensor, classes: Sequence[str]) -> str:
+    p = logits.softmax(0)
+    return f"{classes[int(p.argmax())]} ({p.max():.0%})"
 
 
 def take_away(shown: Shown) -> None:
@@ -330,8 +360,11 @@ def take_away(shown: Shown) -> None:
     st.markdown(
         "**The link to this scenario**" + ("; your own picture is not part of it." if request.dataset == "file" else "")
     )
-    query = urlencode(st.query_params.to_dict())
-    st.code((st.context.url or "") + (f"?{query}" if query else ""), language=None, wrap_lines=True)
+    if st.session_state.get("_changed"):
+        st.caption("The settings have changed since this result, and the link would be theirs: run the attack first.")
+    else:
+        query = urlencode(st.query_params.to_dict())
+        st.code((st.context.url or "") + (f"?{query}" if query else ""), language=None, wrap_lines=True)
     with st.expander("The manifest"):
         st.json(told)
 

@@ -129,7 +129,7 @@ def _size(p: Param, label: str, euclidean: bool, defaults: Mapping[str, Value]) 
 
 
 LABELS = {
-    "eps": "Epsilon: largest change",
+    "eps": "Epsilon: size allowed",
     "alpha": "Step size",
     "steps": "Iterations",
     "momentum": "Momentum",

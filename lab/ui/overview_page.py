@@ -46,8 +46,9 @@ def example() -> None:
     clean, attacked = result["clean"], result["attacked"]
     size = f"{result['distance']['linf'] * 255:.3g}/255"
     st.markdown(
-        f"### {told['model_name']} sees {clean['name']} ({clean['confidence']:.0%}) on the left and "
-        f"{attacked['name']} ({attacked['confidence']:.0%}) on the right; no pixel differs by more than {size}."
+        f"### {told['model_name']} sees {clean['name']} ({clean['confidence']:.0%}) in the clean picture and "
+        f"{attacked['name']} ({attacked['confidence']:.0%}) in the adversarial one; no pixel differs by more than "
+        f"{size}."
     )
     captions = {
         "clean": ("Clean", f"{clean['name']}, {clean['confidence']:.0%}"),
@@ -90,20 +91,18 @@ def present() -> None:
         rows = []
         for spec in models.CATALOG.values():
             card = spec.card()
-            measured = f"{card.accuracy:.1%}" if card.accuracy is not None else ""
+            measured = f"{card.accuracy:.1%}" if card.accuracy is not None else "not measured"
             rows.append(
                 {
                     "model": card.name,
                     "classes": TASKS[card.task],
                     "here": "yes" if is_here(card.key) else "at first use",
-                    "test accuracy": measured,
+                    "accuracy": measured,
                     "under attack": _attacked(card),
                 }
             )
         st.dataframe(rows, hide_index=True, width="stretch", height=320, key="models")
-        st.caption(
-            "Test accuracy: measured by the lab on the official test images. “At first use”: weights are fetched."
-        )
+        st.caption("Accuracy: measured by the lab on the official test images. “At first use”: weights are fetched.")
     with right:
         st.markdown("**Pictures**")
         st.markdown(f"{len(photographs())} photographs; your own by upload or camera.")

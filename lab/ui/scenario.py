@@ -19,10 +19,10 @@ from lab.data.uploads import decode
 from lab.models.cards import Card
 from lab.models.catalog import find as find_model
 from lab.models.catalog import is_here
-from lab.params import Value
+from lab.params import Value, number
 from lab.report import Request
 from lab.types import ImageError, LabError
-from lab.ui.forms import form
+from lab.ui.forms import form, pixel_label
 from lab.ui.show import say
 
 DEFAULT_MODEL, DEFAULT_PICTURE, DEFAULT_ATTACK = "imagenet/efficientnet_lite0", "coffee", "mi_fgsm"
@@ -36,12 +36,12 @@ TASKS = {"imagenet": "ImageNet", "mnist": "MNIST", "fashion_mnist": "Fashion-MNI
 
 @dataclass(frozen=True)
 class Scenario:
-    """What the sidebar says: the request, the model's card and the picture as the model sees it."""
+    """What the sidebar says: the request, the model's card, the picture's class where known, and what is seen."""
 
     request: Request
     card: Card
     spec: Spec
-    title: str
+    label: int | None
     x: Tensor
 
     @property
@@ -53,10 +53,11 @@ class Scenario:
 
 def sidebar() -> Scenario | None:
     """Draws the sidebar and returns its scenario; None where it cannot be used, after saying why."""
+    st.session_state.setdefault("_asked", st.query_params.to_dict())  # before the widgets tidy the link
     with st.sidebar:
         try:
             card = _model()
-            dataset, image, title, x = _picture(card)
+            dataset, image, label, x = _picture(card)
             spec = _attack()
             params = form(spec.params, _defaults(card))
             target = _target(card)
@@ -73,8 +74,53 @@ def sidebar() -> Scenario | None:
         except LabError as e:
             say(e)
             return None
+    _told_of_link(card, spec, dataset, image, params, target, int(seed))
     request = Request(card.key, dataset, image, spec.key, params, target, int(seed))
-    return Scenario(request, card, spec, title, x)
+    return Scenario(request, card, spec, label, x)
+
+
+def _told_of_link(
+    card: Card, spec: Spec, dataset: str, image: str, params: dict[str, Value], target: int | None, seed: int
+) -> None:
+    """Says once what a link asked for that the lab does not have; the widgets themselves fall back in silence."""
+    asked: dict[str, str] = st.session_state["_asked"]
+    if not asked:
+        return
+    st.session_state["_asked"] = {}
+    taken = {
+        "model": model_label(card),
+        "attack": spec.name,
+        "target": ANY_CLASS if target is None else card.classes[target],
+        "seed": str(seed),
+    }
+    if dataset == "photographs":
+        taken["image"] = photographs()[image].title
+    for name, value in params.items():
+        label = str(value)
+        if name in ("eps", "alpha") and isinstance(value, float) and params.get("norm", "linf") == "linf":
+            label = pixel_label(round(value * 255, 2))
+        taken[name] = label
+    refused = [
+        f"{name} “{value[:40]}”"
+        for name, value in asked.items()
+        if name in taken and name != "norm" and value and not _same(value, taken[name])
+    ]
+    if refused:
+        st.warning(f"The link asked for what the lab does not have: {', '.join(refused)}. The default is used instead.")
+
+
+def _same(asked: str, taken: str) -> bool:
+    if asked == taken:
+        return True
+    try:
+        return abs(number(asked) - number(taken)) < 1e-6
+    except LabError:
+        return asked.lower() == taken.lower()
+
+
+def model_label(card: Card) -> str:
+    """How a model is called in the picker and in links."""
+    return f"{card.name}, {TASKS[card.task]}"
 
 
 def _check(spec: Spec, params: dict[str, Value]) -> None:
@@ -86,21 +132,19 @@ def _defaults(card: Card) -> dict[str, Value]:
 
 
 def _model() -> Card:
-    def name(key: str) -> str:
-        card = find_model(key).card()
-        return f"{card.name}, {TASKS[card.task]}" + ("" if is_here(key) else " (to be fetched)")
-
     key = st.selectbox(
         "Model",
         list(models.CATALOG),
         key="model",
-        format_func=name,
+        format_func=lambda k: model_label(find_model(k).card()),
         on_change=_new_model,
         bind="query-params",
         index=list(models.CATALOG).index(DEFAULT_MODEL),
-        help="Models marked “to be fetched” download their weights at first use.",
+        help="The network that is attacked.",
     )
     card = find_model(key).card()
+    if not is_here(key):
+        st.caption("Its weights are downloaded at first use.")
     return card
 
 
@@ -113,8 +157,8 @@ def _new_model() -> None:
         st.session_state["target"] = ANY_CLASS
 
 
-def _picture(card: Card) -> tuple[str, str, str, Tensor]:
-    """Data set, id, title and the picture as the model sees it."""
+def _picture(card: Card) -> tuple[str, str, int | None, Tensor]:
+    """Data set, id, class where known, and the picture as the model sees it."""
     st.session_state["_task"] = card.task
     source = st.segmented_control(
         "Picture",
@@ -129,7 +173,7 @@ def _picture(card: Card) -> tuple[str, str, str, Tensor]:
         brought = _brought(str(source))
         if brought is not None:
             digest, picture = brought
-            return "file", digest, "your picture", card.fit(picture)
+            return "file", digest, None, card.fit(picture)
         st.caption("Until there is one, the bundled picture is used.")
     if card.task == "imagenet":
         known = photographs()
@@ -142,7 +186,7 @@ def _picture(card: Card) -> tuple[str, str, str, Tensor]:
             index=list(known).index(DEFAULT_PICTURE),
             label_visibility="collapsed",
         )
-        return "photographs", chosen, known[chosen].title, card.fit(known[chosen].open())
+        return "photographs", chosen, known[chosen].label, card.fit(known[chosen].open())
     key = next(d.key for d in DATASETS.values() if d.task == card.task)
     data = load_data(key)
     index = int(
@@ -156,12 +200,7 @@ def _picture(card: Card) -> tuple[str, str, str, Tensor]:
             help=DATASETS[key].summary,
         )
     )
-    return (
-        key,
-        str(index),
-        f"{TASKS[card.task]} image {index} ({card.classes[int(data.y[index])]})",
-        data.x[index : index + 1],
-    )
+    return key, str(index), int(data.y[index]), data.x[index : index + 1]
 
 
 def _brought(source: str) -> tuple[str, Image.Image] | None:

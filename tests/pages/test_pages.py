@@ -91,13 +91,29 @@ def test_a_nonsense_link_falls_back_to_the_defaults() -> None:
     assert "EfficientNet-Lite0 now sees" in verdict(at)
 
 
+def test_a_nonsense_link_is_told_in_one_sentence() -> None:
+    at = app()
+    at.query_params.update(model="nonsense", eps="-3", steps="0")
+    at.switch_page("pages/attack.py").run()
+    assert len(at.warning) == 1
+    for asked in ("model “nonsense”", "eps “-3”", "steps “0”"):
+        assert asked in at.warning[0].value
+
+
+def test_a_good_link_needs_no_warning() -> None:
+    at = app()
+    at.query_params.update(MNIST, eps="26/255", steps="7", target="3", seed="5", mnist_image="4")
+    at.switch_page("pages/attack.py").run()
+    assert not at.warning
+
+
 def test_changed_settings_wait_for_run() -> None:
     at = attack_page(**MNIST)
     before = verdict(at)
     at.select_slider(key="eps").set_value(0.0)
     settle(at)
     assert verdict(at) == before
-    assert any("Run the attack" in i.value for i in at.info)
+    assert any("settings have changed" in i.value for i in at.info)
     at.button(key="run").click()
     settle(at)
     assert "still sees" in verdict(at)
@@ -117,7 +133,7 @@ def test_another_data_set_brings_its_own_epsilon_and_target() -> None:
 @pytest.mark.parametrize(
     ("tab", "marker"),
     [
-        ("Epsilon", "class flips at"),
+        ("Epsilon", "class flips at first"),
         ("Saved as a file", "A PNG rounds every value"),
         ("Take away", "The Python that computes this"),
         ("How it works", "Adversarial Examples in the Physical World"),
@@ -215,7 +231,7 @@ def test_a_model_without_weights_says_so_in_a_sentence(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
     at = app()
-    at.query_params["model"] = "ResNet-18, ImageNet (to be fetched)"
+    at.query_params["model"] = "ResNet-18, ImageNet"
     at = at.switch_page("pages/attack.py")
     for _ in range(100):
         at.run()
