@@ -233,7 +233,7 @@ CATALOG: Mapping[str, Spec] = {
         ),
         Spec(
             key="gradient",
-            name="Gradient attack, every knob",
+            name="Gradient attack (every knob)",
             summary="The loop behind all of these, with every knob free: try combinations that have no name.",
             formula=r"x_{t+1} = \Pi_\epsilon\left(x_t + \alpha\,\mathrm{sign}\,g_{t+1}\right)",
             papers=(MIFGSM, NIFGSM, DIFGSM, TIFGSM, VMIFGSM),

@@ -51,7 +51,7 @@ class GradientAttack:
         bounds_by="norm",
         unit="(pixels lie in [0,1])",
         pixels=True,
-        help="Largest allowed perturbation: at 4/255 each value of 0 to 255 may change by at most 4; in L2, its length.",
+        help="Largest perturbation: at 4/255 each value of 0 to 255 may change by at most 4; in L2, its length.",
     )
     steps: int = param(10, bounds=(1, 1000), help="How many times the gradient is followed.")
     alpha: float | None = param(

@@ -108,7 +108,7 @@ def distances(x: Tensor, clean: Tensor) -> dict[str, Tensor]:
     d = (x - clean).flatten(1)
     low, high = torch.aminmax(d, dim=1)
     return {
-        "linf": torch.maximum(-low, high),
+        "linf": torch.maximum(-low, high).abs(),  # no -0
         "l2": torch.linalg.vector_norm(d, dim=1),
         "l0": torch.linalg.vector_norm(d, 0, dim=1).to(torch.int64),
     }

@@ -126,8 +126,8 @@ def player(frames: Sequence[Frame], clean: Tensor, row: int, norm: str, classes:
     figure.update_yaxes(range=[0, 1.05], tickformat=".0%", row=2)
     figure.update_annotations(font_size=13)
     _controls(figure, [(str(steps[i]), _moment(frames[i], row, norm, classes)) for i in shown])
-    finish(figure, height=880)
-    return figure.update_layout(margin={"t": 30, "b": 160})
+    finish(figure, height=900)
+    return figure.update_layout(margin={"t": 30, "b": 200})
 
 
 def _moment(frame: Frame, row: int, norm: str, classes: Sequence[str]) -> str:
@@ -167,7 +167,7 @@ def _controls(figure: go.Figure, moments: Sequence[tuple[str, str]]) -> None:
         "y": 0,
         "xanchor": "left",
         "yanchor": "top",
-        "pad": {"t": 110},
+        "pad": {"t": 150},
         "buttons": [
             {"label": "Play", "method": "animate", "args": [None, playing]},
             {"label": "Stop", "method": "animate", "args": [[None], still]},

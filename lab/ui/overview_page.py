@@ -85,31 +85,34 @@ def _attacked(card: Card) -> str:
 
 def present() -> None:
     """Which models, data and device are here."""
-    left, right = st.columns(2, gap="large")
-    with left:
-        st.markdown("**Models**")
-        rows = []
-        for spec in models.CATALOG.values():
-            card = spec.card()
-            measured = f"{card.accuracy:.1%}" if card.accuracy is not None else "not measured"
-            rows.append(
-                {
-                    "model": card.name,
-                    "classes": TASKS[card.task],
-                    "here": "yes" if is_here(card.key) else "at first use",
-                    "accuracy": measured,
-                    "under attack": _attacked(card),
-                }
-            )
-        st.dataframe(rows, hide_index=True, width="stretch", height=320, key="models")
-        st.caption("Accuracy: measured by the lab on the official test images. “At first use”: weights are fetched.")
-    with right:
+    st.markdown("**Models**")
+    rows = []
+    for spec in models.CATALOG.values():
+        card = spec.card()
+        rows.append(
+            {
+                "model": card.name,
+                "classes": TASKS[card.task],
+                "here": "yes" if is_here(card.key) else "at first use",
+                "accuracy": f"{card.accuracy:.1%}" if card.accuracy is not None else "not measured",
+                "under attack": _attacked(card),
+            }
+        )
+    st.dataframe(rows, hide_index=True, width="stretch", height=320, key="models")
+    st.caption(
+        "Accuracy: measured by the lab on the official test images. Under attack: on 1,000 of them, each moved by at "
+        "most that much per pixel (of 1), by the strongest attack measured. “At first use”: weights are downloaded."
+    )
+    pictures, attack_names, device = st.columns([2, 2, 1], gap="large")
+    with pictures:
         st.markdown("**Pictures**")
         st.markdown(f"{len(photographs())} photographs; your own by upload or camera.")
         for dataset in data.CATALOG.values():
             if dataset.official:
                 st.markdown(f"{dataset.name}: {dataset.summary}")
+    with attack_names:
         st.markdown("**Attacks**")
         st.markdown(", ".join(spec.name for spec in attacks.CATALOG.values()))
+    with device:
         st.markdown("**Device**")
         st.markdown(devices.describe())
