@@ -127,7 +127,7 @@ class GradientAttack:
                 g = views.blur(g, self.smooth)
             if velocity is not None:
                 g = velocity = torch.add(g / _mean_size(g), velocity, alpha=self.momentum)
-            x = project(torch.add(x, norm.steepest(g), alpha=self.step_size))
+            x = project(norm.steepest(g).mul_(self.step_size).add_(x))
         yield Iterate(x)
 
     def _gradient(self, model: Model, x: Tensor, goal: Goal, rng: torch.Generator) -> tuple[Tensor | None, Tensor]:

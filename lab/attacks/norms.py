@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -112,3 +112,25 @@ def distances(x: Tensor, clean: Tensor) -> dict[str, Tensor]:
         "l2": torch.linalg.vector_norm(d, dim=1),
         "l0": torch.linalg.vector_norm(d, 0, dim=1).to(torch.int64),
     }
+
+
+class Distances(Mapping[str, Tensor]):
+    """What `distances` tells, computed at the first look: a trace costs nothing for what nobody asks of it."""
+
+    def __init__(self, x: Tensor, clean: Tensor) -> None:
+        self._pair: tuple[Tensor, Tensor] | None = (x, clean)
+        self._known: dict[str, Tensor] = {}
+
+    def _all(self) -> dict[str, Tensor]:
+        if self._pair is not None:
+            self._known, self._pair = distances(*self._pair), None
+        return self._known
+
+    def __getitem__(self, key: str) -> Tensor:
+        return self._all()[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all())
+
+    def __len__(self) -> int:
+        return len(self._all())

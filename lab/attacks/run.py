@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from lab import devices
-from lab.attacks.norms import distances
+from lab.attacks.norms import Distances, distances
 from lab.types import (
     Access,
     Attack,
@@ -260,6 +260,7 @@ class _Chunk:
         self.model, self.clean, self.goal = model, clean, goal
         self.keep, self.trace, self.drop_solved = keep, trace, drop_solved
         self.x = clean
+        self.origin = clean.cpu() if trace else clean
         self.logits: Tensor | None = None
         self.now: tuple[Tensor, Tensor] | None = None
         self.closest = torch.full((n,), float("inf"), dtype=clean.dtype, device=clean.device)
@@ -375,7 +376,7 @@ class _Chunk:
             margin=self.goal.margin(logits).cpu(),
             predictions=predictions.cpu(),
             confidence=logits.softmax(1).amax(1).cpu(),
-            distance={k: v.cpu() for k, v in distances(x, self.clean).items()},
+            distance=Distances(x.cpu(), self.origin),
             success=self.goal.reached(predictions).cpu(),
             queries=self.queries.clone(),
         )
@@ -401,7 +402,7 @@ class _Chunk:
 
 def _blank(frame: Frame) -> Frame:
     """A frame without its picture."""
-    return replace(frame, x=frame.x[:0])
+    return replace(frame, x=frame.x[:0], distance=dict(frame.distance))
 
 
 def _untouched(model: Model, x: Tensor, goal: Goal, trace: bool | int) -> Result:
