@@ -52,8 +52,8 @@ RULES: Mapping[str, type] = {
     "margin": Margin,
 }
 """Rule names as recipes write them."""
-SUBSETS: Mapping[str, slice] = {"all": slice(None), "even": slice(0, None, 2), "odd": slice(1, None, 2)}
-"""Which positions of the training images a recipe uses; the even and the odd ones are disjoint halves."""
+SUBSETS: Mapping[str, slice] = {"all": slice(None), "half_a": slice(0, None, 2), "half_b": slice(1, None, 2)}
+"""Which of the training images a recipe uses; the halves are disjoint and drawn at random, the same for every net."""
 STORES: Mapping[str, torch.dtype] = {"float32": torch.float32, "float16": torch.float16}
 
 
@@ -292,13 +292,25 @@ def _augment(recipe: Recipe) -> Augment:
 
 def _training_data(recipe: Recipe, root: Path | None) -> tuple[Images, Images | None]:
     """The images to train on, and those kept for watching the training."""
-    data = training_images(recipe.dataset, root).rows(SUBSETS[recipe.subset])
+    data = subset(training_images(recipe.dataset, root), recipe.subset)
     if recipe.validate >= len(data):
         raise DataError(f"{recipe.validate} images cannot be kept for validation: there are only {len(data)}")
     if not recipe.validate:
         return data, None
     cut = len(data) - recipe.validate
     return data.rows(slice(0, cut)), data.rows(slice(cut, None))
+
+
+def subset(data: Images, name: str) -> Images:
+    """The images of a subset in SUBSETS, in the file's order.
+
+    A half is every second image of a seeded shuffle: the file itself is not shuffled well enough (the nets of MNIST's
+    even and odd positions differ by 0.6 points in accuracy).
+    """
+    if name == "all":
+        return data
+    order = torch.randperm(len(data), generator=torch.Generator().manual_seed(0))
+    return data.rows(order[SUBSETS[name]].sort().values.tolist())
 
 
 def _about_data(recipe: Recipe, images: int) -> dict[str, Any]:
