@@ -2,10 +2,9 @@
 
 import streamlit as st
 
+from lab.ui.start import PAGES
+
 st.set_page_config(page_title="Adversarial robustness lab", page_icon="assets/overview/icon.png", layout="wide")
 st.navigation(
-    [
-        st.Page("pages/overview.py", title="Overview", icon=":material/home:", default=True),
-        st.Page("pages/attack.py", title="Attack", icon=":material/bolt:"),
-    ]
+    [st.Page(p.path, title=p.title, icon=p.icon, default=n == 0) for n, p in enumerate(PAGES)],
 ).run()

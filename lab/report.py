@@ -13,6 +13,7 @@ import numpy as np
 
 from lab import devices
 from lab.analysis.study import Study
+from lab.attacks.catalog import find
 
 PACKAGES = ("torch", "torchvision", "numpy", "pillow")
 
@@ -91,7 +92,7 @@ def python(request: Request) -> str:
         image = 'x = lab.load_picture("your-picture.png", model.card)  # your own file'
     else:
         image = f'x = lab.load_data("{request.dataset}").x[{request.image}:{int(request.image) + 1}]'
-    norm = str(request.params.get("norm", "linf"))
+    norm = find(request.attack).measured_in(request.params)
     pixels = norm == "linf"
     named = [f"{k}={_literal(v, pixels and k in ('eps', 'alpha'))}" for k, v in request.params.items()]
     target = "" if request.target is None else f", target={request.target}"

@@ -89,8 +89,11 @@ class Goal:
 
         Written as softplus(logsumexp of the other logits - own logit), the same function. In 32 bits the usual form
         loses the gradient of the own logit once the margin exceeds about 17 (softmax rounds to 1), and with it the
-        direction of the attack on images of which the model is certain.
+        direction of the attack on images of which the model is certain. Of an ensemble that fuses losses, the mean over
+        its members.
         """
+        if members := getattr(logits, "members", None):
+            return torch.stack([self.loss(each) for each in members]).mean(0)
         own = self.labels.unsqueeze(1)
         others = logits.scatter(1, own, float("-inf")).logsumexp(1)
         loss = F.softplus(others - logits.gather(1, own).squeeze(1))
@@ -118,10 +121,17 @@ class Goal:
 
 @dataclass(frozen=True)
 class Iterate:
-    """One state of an attack: the images and, where the attack has them anyway, the logits at these images."""
+    """One state of an attack.
+
+    Attributes:
+        x: the images.
+        logits: the logits at these images, where the attack has them anyway.
+        stage: the name of the attack at work, where several follow one another.
+    """
 
     x: Tensor
     logits: Tensor | None = None
+    stage: str = ""
 
 
 Steps = Generator[Iterate, Tensor | None, None]
@@ -143,7 +153,7 @@ class Frame:
         margin: what separates the image from the goal, in logits; negative once reached.
         predictions: class per image.
         confidence: softmax probability of that class.
-        distance: "linf", "l2" and "l0" from the clean image.
+        distance: "linf", "l2", "l1" and "l0" from the clean image.
         success: whether the goal is reached.
         queries: forward passes per image so far.
     """
@@ -166,13 +176,15 @@ class Result:
     Attributes:
         x: adversarial images [N,C,H,W] in [0,1].
         success: whether the goal is reached at `x`, bool [N].
-        distance: from the clean images: "linf" (largest change), "l2" (Euclidean), "l0" (values changed), each [N].
+        distance: from the clean images: "linf" (largest change), "l2" (Euclidean), "l1" (sum of changes) and
+            "l0" (values changed), each [N].
         queries: forward passes per image, int64 [N].
         backwards: backward passes per image, int64 [N].
         predictions: the model's classes at `x`, int64 [N].
         confidence: softmax probability of the predicted classes [N].
         frames: the iterates with their measures; empty unless traced.
         complete: False where the attack was cancelled before its last step.
+        stage: for an attack of several stages, the one that reached each image's goal; "" where none did. [N]
     """
 
     x: Tensor
@@ -184,3 +196,4 @@ class Result:
     confidence: Tensor
     frames: tuple[Frame, ...] = field(default=(), repr=False)
     complete: bool = True
+    stage: tuple[str, ...] = ()

@@ -3,19 +3,18 @@
 import streamlit as st
 
 from lab.ui import attack_page as page
+from lab.ui.result import verdict
 from lab.ui.scenario import sidebar
 from lab.ui.start import start
 
 start()
-scenario = page.run_button(sidebar())
+scenario = page.settle(sidebar())
 if scenario is None:
     st.info("Choose a picture and settings that work in the sidebar; the reason is written there.")
     st.stop()
-shown = page.compute(scenario)
-if shown is None:
-    page.previous()
-else:
+shown = page.attacked(scenario)
+if shown is not None:
     with st.container(key="result"):
-        page.verdict(shown)
+        verdict(shown)
         page.pictures(shown)
         page.details(shown)

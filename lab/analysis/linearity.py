@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from lab.attacks.norms import NORMS, draw
 from lab.evaluation.predict import predict
-from lab.types import Model
+from lab.types import Goal, Model
 
 NOISES = 20
 """Random perturbations that are tried as the control, besides the one that is drawn as a line."""
@@ -24,16 +25,20 @@ class Line:
         logits: along the attack's direction [M,K].
         noise: along a random direction of the same norm [M,K].
         flip: the smallest distance along the attack's direction at which the class changes, None where it never does.
-        noise_flip: the same along the random direction.
+        reached: the smallest distance at which the goal is reached; `flip` itself where there is no chosen class.
+        noise_flip: the same as `flip` along the random direction.
         noise_share: share of NOISES random perturbations of the full size that change the class.
+        noise_reached: share of them that reach the goal.
     """
 
     eps: Tensor
     logits: Tensor
     noise: Tensor
     flip: float | None
+    reached: float | None
     noise_flip: float | None
     noise_share: float
+    noise_reached: float
 
 
 def symmetric(reach: float, points: int) -> Tensor:
@@ -50,7 +55,16 @@ def noise_like(delta: Tensor, norm: str, seed: int) -> Tensor:
     return direction * (length(delta) / length(direction)).view(-1, 1, 1, 1)
 
 
-def along(model: Model, x: Tensor, delta: Tensor, norm: str, *, points: int = 41, seed: int = 0) -> Line:
+def along(
+    model: Model,
+    x: Tensor,
+    delta: Tensor,
+    norm: str,
+    *,
+    goal: Goal | None = None,
+    points: int = 41,
+    seed: int = 0,
+) -> Line:
     """Logits along a perturbation and along noise of the same norm, in one batch, then the flips by bisection.
 
     Args:
@@ -58,6 +72,7 @@ def along(model: Model, x: Tensor, delta: Tensor, norm: str, *, points: int = 41
         x: the image [1,C,H,W].
         delta: the perturbation [1,C,H,W]; its direction is the line.
         norm: the norm in which distance is measured, "linf" or "l2".
+        goal: what the attack wants of this image, on the CPU; None for any change of class.
         points: how many distances, odd so that 0 is one of them.
         seed: of the noise.
 
@@ -69,33 +84,43 @@ def along(model: Model, x: Tensor, delta: Tensor, norm: str, *, points: int = 41
     lines = [delta, noise_like(delta, norm, seed)]
     scale = t.to(x).view(-1, 1, 1, 1)
     logits, noise = predict(model, torch.cat([x + scale * d for d in lines]), rows=2 * points).split(points)
-    flip, noise_flip = (_flip(model, x, d, t, v) for d, v in zip(lines, (logits, noise), strict=True))
+    leaves = Goal(logits[points // 2].argmax().view(1))
+
+    def first(direction: Tensor, along: Tensor, event: Goal) -> float | None:
+        found = _first(model, x, direction, t, along.argmax(1), event.reached)
+        return None if found is None else found * length
+
     noises = torch.cat([noise_like(delta, norm, seed + 1 + i) for i in range(NOISES)])
-    changed = predict(model, x + noises).argmax(1) != logits[points // 2].argmax()
-    share = changed.float().mean().item()
+    classes = predict(model, x + noises).argmax(1)
+    flip = first(delta, logits, leaves)
     return Line(
-        t * length,
-        logits,
-        noise,
-        None if flip is None else flip * length,
-        None if noise_flip is None else noise_flip * length,
-        share,
+        eps=t * length,
+        logits=logits,
+        noise=noise,
+        flip=flip,
+        reached=flip if goal is None else first(delta, logits, goal),
+        noise_flip=first(lines[1], noise, leaves),
+        noise_share=leaves.reached(classes).float().mean().item(),
+        noise_reached=(goal or leaves).reached(classes).float().mean().item(),
     )
 
 
-def _flip(model: Model, x: Tensor, direction: Tensor, t: Tensor, logits: Tensor) -> float | None:
-    """The smallest positive t at which the class differs from that at 0, found on the grid and refined by bisection."""
+def _first(
+    model: Model, x: Tensor, direction: Tensor, t: Tensor, classes: Tensor, hit: Callable[[Tensor], Tensor]
+) -> float | None:
+    """The smallest positive t at which the class is a hit, found on the grid and refined by bisection."""
     zero = len(t) // 2
-    classes = logits.argmax(1)
-    flipped = (classes[zero:] != classes[zero]).nonzero().flatten()
-    if not len(flipped):
+    hits = hit(classes[zero:]).nonzero().flatten()
+    if not len(hits):
         return None
-    high = int(flipped[0]) + zero
+    high = int(hits[0]) + zero
+    if high == zero:
+        return 0.0
     a, b = t[high - 1].item(), t[high].item()
     for _ in range(4):  # four rounds of eight points narrow the interval about 6,500 times
         inner = torch.linspace(a, b, 10)[1:-1]
-        wrong = predict(model, x + inner.to(x).view(-1, 1, 1, 1) * direction).argmax(1) != classes[zero]
-        first = int(wrong.nonzero().flatten()[0]) if wrong.any() else len(inner)
+        found = hit(predict(model, x + inner.to(x).view(-1, 1, 1, 1) * direction).argmax(1)).nonzero().flatten()
+        first = int(found[0]) if len(found) else len(inner)
         grid = [a, *inner.tolist(), b]
         a, b = grid[first], grid[first + 1]
     return b

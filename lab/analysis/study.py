@@ -10,6 +10,8 @@ from torch import Tensor
 
 from lab.analysis.spectrum import similarity
 from lab.attacks import attack
+from lab.attacks.catalog import find
+from lab.attacks.norms import NORMS
 from lab.attacks.run import Watch, make_goal
 from lab.evaluation.predict import predict
 from lab.types import Goal, Model, Result
@@ -30,7 +32,7 @@ class Study:
         attacked_p: class probabilities of the attacked image [K].
         result: of the attack, traced with at most MOST_PICTURES pictures.
         ssim: structural similarity of the two images.
-        norm: in which the attack is bounded.
+        norm: in which the attack is bounded, or which it keeps small: "linf", "l2" or "l0".
     """
 
     clean: Tensor
@@ -51,6 +53,11 @@ class Study:
     def now(self) -> int:
         """The class that the model sees in the attacked image."""
         return int(self.result.predictions[0])
+
+    @property
+    def line_norm(self) -> str:
+        """The norm in which distance along the perturbation is told; the number of values does not change along it."""
+        return self.norm if self.norm in NORMS else "l2"
 
     @property
     def fooled(self) -> bool:
@@ -96,5 +103,5 @@ def study(
         attacked_p=predict(model, result.x)[0].softmax(0),
         result=result,
         ssim=similarity(result.x, x),
-        norm=str(params.get("norm", "linf")),
+        norm=find(key).measured_in(params),
     )

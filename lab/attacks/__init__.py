@@ -62,6 +62,7 @@ def attack(
         seed=seed,
         trace=trace,
         keep=spec.keep,
+        norm=getattr(method, "norm", spec.norm),
         access=spec.access,
         drop_solved=spec.until_reached,
         cancel=cancel,

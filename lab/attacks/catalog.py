@@ -6,8 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from lab.attacks.apgd import APGD
+from lab.attacks.auto import AutoAttack
 from lab.attacks.deepfool import DeepFool
+from lab.attacks.fab import FAB
+from lab.attacks.fmn import FMN
 from lab.attacks.gradient import GradientAttack
+from lab.attacks.jsma import JSMA
+from lab.attacks.optimise import LBFGS, CarliniWagner
 from lab.attacks.run import Keep
 from lab.attacks.square import Square
 from lab.params import Param, Value, describe, parse
@@ -51,6 +57,34 @@ DEEPFOOL = Paper(
     2016,
     "1511.04599",
 )
+SZEGEDY = Paper(
+    "Intriguing Properties of Neural Networks",
+    "Szegedy, Zaremba, Sutskever, Bruna, Erhan, Goodfellow, Fergus",
+    2013,
+    "1312.6199",
+)
+CARLINI_WAGNER = Paper("Towards Evaluating the Robustness of Neural Networks", "Carlini, Wagner", 2017, "1608.04644")
+PINTOR = Paper(
+    "Fast Minimum-norm Adversarial Attacks through Adaptive Norm Constraints",
+    "Pintor, Roli, Brendel, Biggio",
+    2021,
+    "2102.12827",
+)
+JACOBIAN = Paper(
+    "The Limitations of Deep Learning in Adversarial Settings",
+    "Papernot, McDaniel, Jha, Fredrikson, Celik, Swami",
+    2016,
+    "1511.07528",
+)
+AUTOATTACK = Paper(
+    "Reliable Evaluation of Adversarial Robustness with an Ensemble of Diverse Parameter-free Attacks",
+    "Croce, Hein",
+    2020,
+    "2003.01690",
+)
+FAST_BOUNDARY = Paper(
+    "Minimally Distorted Adversarial Examples with a Fast Adaptive Boundary Attack", "Croce, Hein", 2020, "1907.02044"
+)
 SQUARE = Paper(
     "Square Attack: a Query-Efficient Black-Box Adversarial Attack via Random Search",
     "Andriushchenko, Croce, Flammarion, Hein",
@@ -68,7 +102,7 @@ class Spec:
         key: its name in code, on the command line and in links.
         name: its name for a person.
         summary: one sentence on what it does.
-        formula: the update, in LaTeX.
+        formula: the update, in LaTeX, with \\step{g} for the norm's steepest step along g and \\dual for its dual.
         papers: where it was published.
         make: the dataclass that is the attack.
         preset: values that differ from the dataclass's defaults.
@@ -76,6 +110,8 @@ class Spec:
         access: what it may ask of the model.
         keep: which iterate is the result.
         until_reached: the attack is done with an image as soon as its goal is reached.
+        norm: the distance that is bounded or kept small, where there is no parameter `norm`: "linf", "l2" or "l0".
+        symbols: what the formula's letters mean, in LaTeX, where `lab.attacks.symbols` does not say or says otherwise.
     """
 
     key: str
@@ -89,11 +125,17 @@ class Spec:
     access: Access = Access.GRADIENTS
     keep: Keep = "last"
     until_reached: bool = False
+    norm: str = "linf"
+    symbols: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def params(self) -> tuple[Param, ...]:
         """The parameters that a person may set, in order."""
         return describe(self.make, self.preset, self.offers)
+
+    def measured_in(self, values: Mapping[str, Value]) -> str:
+        """The distance that is bounded or kept small at these parameters: "linf", "l2" or "l0"."""
+        return str(values.get("norm", self.norm))
 
     def build(self, **given: Any) -> Attack:
         """The attack with these parameters; the others at their defaults.
@@ -112,7 +154,7 @@ CATALOG: Mapping[str, Spec] = {
             key="fgsm",
             name="FGSM",
             summary="One step of size epsilon along the sign of the gradient: the fast gradient sign method.",
-            formula=r"x' = x + \epsilon\,\mathrm{sign}\,\nabla_x J(x, y)",
+            formula=r"x' = x + \epsilon\,\step{\nabla_x J(x, y)}",
             papers=(FGSM,),
             make=GradientAttack,
             preset={"steps": 1},
@@ -122,7 +164,7 @@ CATALOG: Mapping[str, Spec] = {
             key="bim",
             name="BIM (I-FGSM)",
             summary="FGSM repeated in small steps, never farther than epsilon from the image.",
-            formula=r"x_{t+1} = \Pi_\epsilon\left(x_t + \alpha\,\mathrm{sign}\,\nabla_x J(x_t, y)\right)",
+            formula=r"x_{t+1} = \Pi_\epsilon\left(x_t + \alpha\,\step{\nabla_x J(x_t, y)}\right)",
             papers=(BIM,),
             make=GradientAttack,
             offers=ITERATIVE,
@@ -131,8 +173,8 @@ CATALOG: Mapping[str, Spec] = {
             key="pgd",
             name="PGD",
             summary="BIM from a random start within epsilon: the standard test of a defense.",
-            formula=r"x_0 = x + \mathcal{U}(-\epsilon, \epsilon),\quad "
-            r"x_{t+1} = \Pi_\epsilon\left(x_t + \alpha\,\mathrm{sign}\,\nabla_x J(x_t, y)\right)",
+            formula=r"x_0 = \Pi_\epsilon(x + u),\quad "
+            r"x_{t+1} = \Pi_\epsilon\left(x_t + \alpha\,\step{\nabla_x J(x_t, y)}\right)",
             papers=(MADRY,),
             make=GradientAttack,
             preset={"steps": 40, "random_start": True},
@@ -143,7 +185,7 @@ CATALOG: Mapping[str, Spec] = {
             name="MI-FGSM",
             summary="BIM that remembers past gradients; the momentum makes its images transfer better to other models.",
             formula=r"g_{t+1} = \mu\,g_t + \frac{\nabla_x J(x_t, y)}{\lVert\nabla_x J(x_t, y)\rVert_1},\quad "
-            r"x_{t+1} = \Pi_\epsilon\left(x_t + \alpha\,\mathrm{sign}\,g_{t+1}\right)",
+            r"x_{t+1} = \Pi_\epsilon\left(x_t + \alpha\,\step{g_{t+1}}\right)",
             papers=(MIFGSM,),
             make=GradientAttack,
             preset={"momentum": 1.0},
@@ -214,12 +256,77 @@ CATALOG: Mapping[str, Spec] = {
             key="deepfool",
             name="DeepFool",
             summary="Steps just across the nearest class boundary, again and again: as small a change as it finds.",
-            formula=r"r_t = \frac{|f_k(x_t) - f_y(x_t)|}{\lVert w_k\rVert_2^2}\,w_k,\quad "
-            r"w_k = \nabla f_k(x_t) - \nabla f_y(x_t),\quad k = \arg\min_k \frac{|f_k - f_y|}{\lVert w_k\rVert_2}",
+            formula=r"r_t = \frac{|f_k(x_t) - f_y(x_t)|}{\lVert w_k\rVert_{\dual}}\,\step{w_k},\quad "
+            r"w_k = \nabla f_k(x_t) - \nabla f_y(x_t),\quad "
+            r"k = \arg\min_k \frac{|f_k - f_y|}{\lVert w_k\rVert_{\dual}}",
             papers=(DEEPFOOL,),
             make=DeepFool,
             keep="closest",
             until_reached=True,
+            symbols={"r": "the step across the nearest boundary"},
+        ),
+        Spec(
+            key="lbfgs",
+            name="L-BFGS",
+            summary="The first attack of all: the smallest change that a quasi-Newton search finds for a wrong class.",
+            formula=r"\min_{x' \in [0,1]^n}\; \lVert x' - x\rVert_2^2 + c\,J(x', t),\quad c\ \text{as small as fools}",
+            papers=(SZEGEDY,),
+            make=LBFGS,
+            keep="closest",
+            norm="l2",
+            symbols={
+                "t": "the class to be reached",
+                "n": "how many values the picture has",
+                "c": "the weight of the loss: the smallest with which the model is still fooled",
+            },
+        ),
+        Spec(
+            key="cw",
+            name="Carlini-Wagner (L2)",
+            summary="The smallest change at which another class overtakes, weighed against its size again and again.",
+            formula=r"\min_w\; \lVert x' - x\rVert_2^2 "
+            r"+ c\,\max\left(f_y(x') - \max_{k \ne y} f_k(x') + \kappa,\ 0\right),\quad x' = \tfrac12(\tanh w + 1)",
+            papers=(CARLINI_WAGNER,),
+            make=CarliniWagner,
+            keep="closest",
+            norm="l2",
+            symbols={
+                "c": "the weight of the second term, found by search",
+                "kappa": "the margin by which the model is to be wrong",
+                "w": "the variable that is searched; any value of it gives a picture inside [0, 1]",
+            },
+        ),
+        Spec(
+            key="fmn",
+            name="FMN",
+            summary="Follows the gradient in a ball that shrinks while the image is fooled: a yardstick for distances.",
+            formula=r"x_{t+1} = \Pi_{\epsilon_t}\left(x_t "
+            r"- \alpha_t\,\frac{\nabla m(x_t)}{\lVert\nabla m(x_t)\rVert_2}\right),\quad "
+            r"\epsilon_{t+1} = \epsilon_t\,(1 \mp \gamma_t),\quad m = f_y - \max_{k \ne y} f_k",
+            papers=(PINTOR,),
+            make=FMN,
+            keep="closest",
+            symbols={
+                "m": "the margin: what still separates the picture from the goal",
+                "gamma": "how fast the size allowed shrinks or grows",
+            },
+        ),
+        Spec(
+            key="jsma",
+            name="JSMA",
+            summary="Changes a few values completely, two at a time, chosen by how they move every class.",
+            formula=r"(p, q) = \arg\max_{p, q}\; -\left(\sum_{i \in \{p, q\}} \frac{\partial f_t}{\partial x_i}\right)"
+            r"\left(\sum_{i \in \{p, q\}} \sum_{k \ne t} \frac{\partial f_k}{\partial x_i}\right)",
+            papers=(JACOBIAN,),
+            make=JSMA,
+            until_reached=True,
+            norm="l0",
+            symbols={
+                "p": "one value of the picture",
+                "q": "another one; both are changed together",
+                "t": "the class to be reached",
+                "i": "either of the two",
+            },
         ),
         Spec(
             key="square",
@@ -232,10 +339,40 @@ CATALOG: Mapping[str, Spec] = {
             until_reached=True,
         ),
         Spec(
+            key="apgd",
+            name="APGD",
+            summary="PGD with momentum that halves its step, image by image, when the loss stops rising.",
+            formula=r"x_{t+1} = \Pi_\epsilon\left(x_t + \tfrac34\,(z_{t+1} - x_t) + \tfrac14\,(x_t - x_{t-1})\right),\quad "
+            r"z_{t+1} = \Pi_\epsilon\left(x_t + \eta_t\,\step{\nabla_x J(x_t, y)}\right)",
+            papers=(AUTOATTACK,),
+            make=APGD,
+            until_reached=True,
+        ),
+        Spec(
+            key="fab",
+            name="FAB",
+            summary="Steps to the linearised boundary, always drawn back towards the clean image.",
+            formula=r"x_{t+1} = (1 - \alpha_t)\left(x_t + \eta\,\delta_t\right) + \alpha_t\left(x + \eta\,\delta\right),"
+            r"\quad \delta_t, \delta\ \text{to the plane}\ f_y(x_t) - f_k(x_t) + w_t \cdot (x' - x_t) = 0",
+            papers=(FAST_BOUNDARY,),
+            make=FAB,
+            keep="closest",
+        ),
+        Spec(
+            key="autoattack",
+            name="AutoAttack",
+            summary="APGD, APGD and FAB towards nine classes, then Square, on what still stands: the standard test.",
+            formula=r"\text{APGD}_{CE} \to \text{APGD}_{DLR}^{T} \to \text{FAB}^{T} \to \text{Square},\quad "
+            r"\text{DLR} = -\frac{f_y - \max_{k \ne y} f_k}{f_{\pi_1} - f_{\pi_3}}",
+            papers=(AUTOATTACK, FAST_BOUNDARY, SQUARE),
+            make=AutoAttack,
+            until_reached=True,
+        ),
+        Spec(
             key="gradient",
             name="Gradient attack (every knob)",
             summary="The loop behind all of these, with every knob free: try combinations that have no name.",
-            formula=r"x_{t+1} = \Pi_\epsilon\left(x_t + \alpha\,\mathrm{sign}\,g_{t+1}\right)",
+            formula=r"x_{t+1} = \Pi_\epsilon\left(x_t + \alpha\,\step{g_{t+1}}\right)",
             papers=(MIFGSM, NIFGSM, DIFGSM, TIFGSM, VMIFGSM),
             make=GradientAttack,
         ),

@@ -8,7 +8,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from lab.attacks.norms import NORMS, TINY
+from lab.attacks.gradient import derivative
+from lab.attacks.norms import NORMS, TINY, movable
 from lab.params import param
 from lab.types import Goal, Iterate, Model, Steps
 
@@ -67,8 +68,8 @@ class DeepFool:
         best, nearest = torch.full((len(rows),), float("inf"), device=inputs.device), None
         for k in range(rivals.shape[1]):
             gaps = logits.gather(1, rivals[:, k : k + 1]) - logits.gather(1, from_class.unsqueeze(1))
-            w = _free(_gradient(gaps.sum(), inputs, keep=k + 1 < rivals.shape[1])[rows], inputs.detach()[rows])
-            dual = _dual_length(w, self.norm)
+            w = movable(derivative(gaps.sum(), inputs, keep=k + 1 < rivals.shape[1])[rows], inputs.detach()[rows])
+            dual = norm.dual(w)
             distance = (gaps.detach()[rows, 0].abs() + TINY) / dual.clamp(min=TINY)
             distance = torch.where(dual > TINY, distance, torch.inf)
             step = norm.steepest(w) * torch.where(distance.isfinite(), distance, 0).view(-1, *[1] * (w.dim() - 1))
@@ -76,22 +77,3 @@ class DeepFool:
             nearest = torch.where(closer, step, torch.zeros_like(step) if nearest is None else nearest)
             best = torch.minimum(best, distance)
         return torch.zeros_like(inputs[rows]) if nearest is None else nearest
-
-
-def _gradient(value: Tensor, inputs: Tensor, keep: bool) -> Tensor:
-    if not value.requires_grad:
-        return torch.zeros_like(inputs)
-    (g,) = torch.autograd.grad(value, inputs, retain_graph=keep, allow_unused=True)
-    return torch.zeros_like(inputs) if g is None else g
-
-
-def _free(w: Tensor, x: Tensor) -> Tensor:
-    """The gradient without the pixels that a step along it would push out of [0,1]."""
-    return w.masked_fill(((x <= 0) & (w < 0)) | ((x >= 1) & (w > 0)), 0)
-
-
-def _dual_length(w: Tensor, norm: str) -> Tensor:
-    """The length of gradients [N,...] in the norm dual to `norm`: how fast the gap closes per unit of step."""
-    order = 2 if norm == "l2" else 1
-    length: Tensor = torch.linalg.vector_norm(w.flatten(1), order, dim=1)
-    return length

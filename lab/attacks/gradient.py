@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,23 +10,29 @@ import torch
 from torch import Tensor
 
 from lab.attacks import views
-from lab.attacks.norms import NORMS, TINY, draw
+from lab.attacks.norms import NORMS, TINY
 from lab.params import param
 from lab.types import Goal, Iterate, Model, Steps
 
 
-def input_gradient(model: Model, x: Tensor, goal: Goal) -> tuple[Tensor, Tensor]:
-    """Logits [N,K] at x and the gradient [N,...] of each image's loss with respect to that image.
+def input_gradient(model: Model, x: Tensor, loss: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+    """Logits [N,K] at x and the gradient [N,...] of each image's loss, logits -> [N], with respect to that image.
 
     A model whose logits do not depend on x has a zero gradient. Parameters get no gradient.
     """
     x = x.detach().requires_grad_()
     with torch.enable_grad():
         logits = model(x)
-        if not logits.requires_grad:
-            return logits, torch.zeros_like(x)
-        (g,) = torch.autograd.grad(goal.loss(logits).sum(), x, allow_unused=True)
-    return logits.detach(), torch.zeros_like(x) if g is None else g
+        g = derivative(loss(logits).sum(), x)
+    return logits.detach(), g
+
+
+def derivative(value: Tensor, x: Tensor, *, keep: bool = False) -> Tensor:
+    """The gradient of a number with respect to x, zero where there is none; `keep` where more of them will be asked."""
+    if not value.requires_grad:
+        return torch.zeros_like(x)
+    (g,) = torch.autograd.grad(value, x, retain_graph=keep, allow_unused=True)
+    return torch.zeros_like(x) if g is None else g
 
 
 @dataclass(frozen=True)
@@ -47,16 +54,16 @@ class GradientAttack:
 
     eps: float = param(
         8 / 255,
-        bounds={"linf": (0, 1), "l2": (0, 100)},
+        bounds={"linf": (0, 1), "l2": (0, 100), "l1": (0, 10_000)},
         bounds_by="norm",
         unit="(pixels lie in [0,1])",
         pixels=True,
-        help="Largest perturbation: at 4/255 each value of 0 to 255 may change by at most 4; in L2, its length.",
+        help="Largest perturbation: at 4/255 each value of 0 to 255 may change by at most 4; in L2 and L1, its length.",
     )
     steps: int = param(10, bounds=(1, 1000), help="How many times the gradient is followed.")
     alpha: float | None = param(
         None,
-        bounds={"linf": (0, 1), "l2": (0, 100)},
+        bounds={"linf": (0, 1), "l2": (0, 100), "l1": (0, 10_000)},
         bounds_by="norm",
         unit="(pixels lie in [0,1])",
         pixels=True,
@@ -69,7 +76,7 @@ class GradientAttack:
         advanced=True,
         help="Share of the accumulated gradient that each step keeps; 1 in the paper, 0 for none.",
     )
-    norm: Literal["linf", "l2"] = param("linf", help="How the size of the perturbation is measured.")
+    norm: Literal["linf", "l2", "l1"] = param("linf", help="How the size of the perturbation is measured.")
     random_start: bool = param(False, advanced=True, help="Start at a random point within eps instead of at the image.")
     lookahead: bool = param(
         False, advanced=True, help="Take the gradient where the momentum is about to lead (Nesterov)."
@@ -127,24 +134,24 @@ class GradientAttack:
                 g = views.blur(g, self.smooth)
             if velocity is not None:
                 g = velocity = torch.add(g / _mean_size(g), velocity, alpha=self.momentum)
-            x = project(norm.steepest(g).mul_(self.step_size).add_(x))
+            x = project(norm.steepest(g, x).mul_(self.step_size).add_(x))
         yield Iterate(x)
 
     def _gradient(self, model: Model, x: Tensor, goal: Goal, rng: torch.Generator) -> tuple[Tensor | None, Tensor]:
         """Logits at x, where they are known, and the mean gradient over the views of x."""
         if self.scales == 1 and not self.diversity:
-            return input_gradient(model, x, goal)
+            return input_gradient(model, x, goal.loss)
         total = torch.zeros_like(x)
         for k in range(self.scales):
             view = views.chain(views.dimmed(k), views.diverse(rng, x, self.diversity))
-            total += input_gradient(views.chain(view, model), x, goal)[1]
+            total += input_gradient(views.chain(view, model), x, goal.loss)[1]
         return None, total / self.scales
 
     def _around(self, model: Model, x: Tensor, goal: Goal, rng: torch.Generator) -> Tensor:
         """The mean gradient at random points around x."""
         total = torch.zeros_like(x)
         for _ in range(self.neighbours):
-            near = x + self.spread * self.eps * draw(rng, x)
+            near = x + self.spread * self.eps * NORMS[self.norm].sample(rng, x)
             total += self._gradient(model, near, goal, rng)[1]
         return total / self.neighbours
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -14,22 +15,31 @@ TINY = 1e-12
 Projection = Callable[[Tensor], Tensor]
 
 
+class Steepest(Protocol):
+    """The type of `Norm.steepest`."""
+
+    def __call__(self, g: Tensor, x: Tensor | None = None) -> Tensor:
+        """Gradients [N,...], and the images [N,...] that are to be moved where these are known -> steps [N,...]."""
+
+
 @dataclass(frozen=True)
 class Norm:
     """What an attack needs to know of a norm.
 
     Attributes:
         length: perturbations [N,...] -> their norms [N].
-        steepest: gradients [N,...] -> the unit-norm steps along which a linear function with that gradient grows
-            fastest; zero where the gradient is zero.
-        ball: (clean images [N,...], eps) -> the projection of images [N,...] onto those in [0,1] within eps of the
-            clean ones.
+        steepest: gradients -> the unit-norm steps along which a linear function with that gradient grows fastest (in L1
+            spread over some values); zero where the gradient is zero.
+        ball: (clean images [N,...], eps, or one [N] per image) -> the projection of images [N,...] onto those in [0,1]
+            within eps of the clean ones.
+        dual: gradients [N,...] -> how much a step of length 1 can gain at most, for a linear function [N].
         sample: (random generator, like [N,...]) -> one perturbation uniform in the unit ball [1,...], for every row.
     """
 
     length: Callable[[Tensor], Tensor]
-    steepest: Callable[[Tensor], Tensor]
-    ball: Callable[[Tensor, float], Projection]
+    steepest: Steepest
+    ball: Callable[[Tensor, float | Tensor], Projection]
+    dual: Callable[[Tensor], Tensor]
     sample: Callable[[torch.Generator, Tensor], Tensor]
 
 
@@ -37,25 +47,63 @@ def _rows(v: Tensor, like: Tensor) -> Tensor:
     return v.view(-1, *[1] * (like.dim() - 1))
 
 
+def _size(eps: float | Tensor, like: Tensor) -> float | Tensor:
+    """A radius that fits images [N,...], given as one number or one per image."""
+    return _rows(eps, like) if isinstance(eps, Tensor) else eps
+
+
+def _l1(d: Tensor) -> Tensor:
+    length: Tensor = torch.linalg.vector_norm(d.flatten(1), 1, dim=1)
+    return length
+
+
 def _l2(d: Tensor) -> Tensor:
     length: Tensor = torch.linalg.vector_norm(d.flatten(1), dim=1)
     return length
 
 
-def _unit(g: Tensor) -> Tensor:
+def _largest(d: Tensor) -> Tensor:
+    low, high = torch.aminmax(d.flatten(1), dim=1)
+    return torch.maximum(-low, high).abs()  # no -0
+
+
+def _signs(g: Tensor, x: Tensor | None = None) -> Tensor:
+    return g.sign()
+
+
+def _unit(g: Tensor, x: Tensor | None = None) -> Tensor:
     """Divides by the largest value first, so that the squares of a tiny gradient do not vanish."""
-    largest = _rows(g.flatten(1).abs().amax(1), g)
+    largest = _rows(_largest(g), g)
     g = g / torch.where(largest > 0, largest, 1)
     return g / _rows(_l2(g).clamp(min=TINY), g)
 
 
-def _linf_ball(x: Tensor, eps: float) -> Projection:
+def _sparse(g: Tensor, x: Tensor | None = None) -> Tensor:
+    """Spreads the step evenly over the steepest percent of the values that can still move.
+
+    The steepest step of all moves one value only, which takes a step per value.
+
+    Source: Tramer and Boneh 2019, section 4 (sparse l1 descent).
+    """
+    steep = g.flatten(1) if x is None else movable(g, x).flatten(1)
+    most = max(1, steep.shape[1] // 100)
+    values, places = steep.abs().topk(most, dim=1)
+    chosen = torch.zeros_like(steep).scatter_(1, places, (values > 0).to(steep)) * steep.sign()
+    return (chosen / chosen.abs().sum(1, keepdim=True).clamp(min=1)).view_as(g)
+
+
+def movable(g: Tensor, x: Tensor) -> Tensor:
+    """The gradient without the values that a step along it would push out of [0,1]."""
+    return g.masked_fill(((x <= 0) & (g < 0)) | ((x >= 1) & (g > 0)), 0)
+
+
+def _linf_ball(x: Tensor, eps: float | Tensor) -> Projection:
     """Ball and pixel range are both boxes, so one clamp does both."""
-    low, high = (x - eps).clamp_(min=0), (x + eps).clamp_(max=1)
+    low, high = (x - _size(eps, x)).clamp_(min=0), (x + _size(eps, x)).clamp_(max=1)
     return lambda z: z.clamp(low, high)
 
 
-def _l2_ball(x: Tensor, eps: float) -> Projection:
+def _l2_ball(x: Tensor, eps: float | Tensor) -> Projection:
     """Shrinks the perturbation, then clips: clipping moves values towards x, so it never leaves the ball."""
 
     def project(z: Tensor) -> Tensor:
@@ -65,6 +113,42 @@ def _l2_ball(x: Tensor, eps: float) -> Projection:
         return inside
 
     return project
+
+
+def _l1_ball(x: Tensor, eps: float | Tensor) -> Projection:
+    """The nearest point in ball and pixel range at once: every value shrinks by the same amount, then is clipped.
+
+    That amount is found exactly: the L1 norm that is left falls piecewise linearly with it.
+
+    Source: Croce and Hein 2021 (Mind the Box), proposition 2.1.
+    """
+
+    def project(z: Tensor) -> Tensor:
+        d = (z - x).flatten(1)
+        size, start = d.abs(), x.flatten(1)
+        room = torch.where(d > 0, 1 - start, start)
+        ends = torch.cat([size, (size - room).clamp(min=0)], 1)
+        turns = torch.cat([torch.ones_like(size), -torch.ones_like(size)], 1)
+        ends, order = ends.sort(dim=1, descending=True)
+        slope = turns.gather(1, order).cumsum(1)
+        lower = torch.cat([ends[:, 1:], torch.zeros_like(ends[:, :1])], 1)
+        left = (slope * (ends - lower)).cumsum(1)  # L1 norm once all values shrink by `lower`
+        radius = torch.as_tensor(eps, dtype=d.dtype, device=d.device).expand(len(d)).unsqueeze(1)
+        at = (left < radius).sum(1, keepdim=True).clamp(max=ends.shape[1] - 1)
+        beyond = (left.gather(1, at) - radius).clamp(min=0)
+        shrink = lower.gather(1, at) + beyond / slope.gather(1, at).clamp(min=1)
+        shrunk = torch.minimum((size - shrink).clamp(min=0), room) * d.sign()
+        over = (radius / shrunk.abs().sum(1, keepdim=True).clamp(min=TINY)).clamp(max=1)  # rounding
+        return (x + (shrunk * over).view_as(x)).clamp_(0, 1)
+
+    return project
+
+
+def _l1_sample(rng: torch.Generator, like: Tensor) -> Tensor:
+    u = draw(rng, like)
+    size = -u.abs().clamp(min=TINY).log()
+    radius = torch.rand(1, generator=rng).to(like) ** (1 / u[0].numel())
+    return u.sign() * size / size.sum() * radius
 
 
 def _l2_sample(rng: torch.Generator, like: Tensor) -> Tensor:
@@ -86,32 +170,45 @@ def draw(rng: torch.Generator, like: Tensor, *, normal: bool = False) -> Tensor:
 
 NORMS: Mapping[str, Norm] = {
     "linf": Norm(
-        length=lambda d: d.flatten(1).abs().amax(1),
-        steepest=torch.sign,
+        length=_largest,
+        steepest=_signs,
         ball=_linf_ball,
+        dual=_l1,
         sample=lambda rng, like: draw(rng, like),
     ),
     "l2": Norm(
         length=_l2,
         steepest=_unit,
         ball=_l2_ball,
+        dual=_l2,
         sample=_l2_sample,
     ),
+    "l1": Norm(
+        length=_l1,
+        steepest=_sparse,
+        ball=_l1_ball,
+        dual=_largest,
+        sample=_l1_sample,
+    ),
 }
+
+
+LENGTHS: Mapping[str, Callable[[Tensor], Tensor]] = {
+    **{name: norm.length for name, norm in NORMS.items()},
+    "l0": lambda d: torch.linalg.vector_norm(d.flatten(1), 0, dim=1),
+}
+"""Every measure of a perturbation [N,...] -> [N]: the norms, and the number of values that changed."""
 
 
 def distances(x: Tensor, clean: Tensor) -> dict[str, Tensor]:
     """How far images [N,...] are from the clean ones, each [N].
 
-    "linf" is the largest change of a value, "l2" the Euclidean length, "l0" the number of values that changed.
+    "linf" is the largest change of a value, "l2" the Euclidean length, "l1" the sum of the changes, "l0" the number of
+    values that changed.
     """
-    d = (x - clean).flatten(1)
-    low, high = torch.aminmax(d, dim=1)
-    return {
-        "linf": torch.maximum(-low, high).abs(),  # no -0
-        "l2": torch.linalg.vector_norm(d, dim=1),
-        "l0": torch.linalg.vector_norm(d, 0, dim=1).to(torch.int64),
-    }
+    d = x - clean
+    found = {name: length(d) for name, length in LENGTHS.items()}
+    return {**found, "l0": found["l0"].to(torch.int64)}
 
 
 class Distances(Mapping[str, Tensor]):

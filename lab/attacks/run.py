@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from lab import devices
-from lab.attacks.norms import Distances, distances
+from lab.attacks.norms import LENGTHS, NORMS, Distances, distances
+from lab.folding import fold
 from lab.types import (
     Access,
     Attack,
@@ -35,6 +36,8 @@ from lab.types import (
 
 WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 """The dtypes that labels may have."""
+SLACK = 10.0
+"""How many times the difference measured between a model and its faster equal an attack has to clear."""
 Keep = Literal["last", "closest"]
 Watch = Callable[[int, float], None]
 """Called after each iterate with the number of updates done and the share of the images that lie in finished chunks."""
@@ -186,6 +189,7 @@ def run(
     seed: int = 0,
     trace: bool | int = False,
     keep: Keep = "last",
+    norm: str = "l2",
     access: Access = Access.GRADIENTS,
     drop_solved: bool = False,
     cancel: Callable[[], bool] = lambda: False,
@@ -200,7 +204,8 @@ def run(
         goal: what the attack wants, for these images.
         seed: the same seed gives the same result, whatever the batch size.
         trace: keep every iterate as a `Frame`; a number keeps the pictures of at most that many, evenly spread.
-        keep: "last" keeps the last iterate; "closest" the successful one nearest to the image (L2), else the last.
+        keep: "last" keeps the last iterate; "closest" the successful one nearest to the image, else the last.
+        norm: in which the closest is the closest: "linf", "l2", "l1" or "l0".
         access: what the attack may ask of the model.
         drop_solved: stop working on an image as soon as its goal is reached; its later frames repeat the last.
         cancel: asked after every iterate; once True, the attack ends with what it has.
@@ -220,13 +225,17 @@ def run(
     if not len(x):
         return _empty(x)
     device = devices.of(model, x)
+    fast = fold(model, x[:1].to(device), gradients=access is Access.GRADIENTS)
     done: list[Result] = []
     for part in devices.chunks(model, x, Watched(model, Access.GRADIENTS, goal)):
         chunk = _Chunk(
-            model=Watched(model, access, goal, warns=part.start == 0),
+            model=Watched(fast.model, access, goal, warns=part.start == 0),
+            judge=model if fast.error else None,
+            slack=SLACK * fast.error,
             clean=x[part].to(device, copy=True),
             goal=Goal(goal.labels[part].to(device), goal.targeted),
             keep=keep,
+            length=LENGTHS[norm],
             trace=trace,
             drop_solved=drop_solved,
         )
@@ -251,13 +260,27 @@ def _tell(watch: Watch, share: float, step: int) -> None:
 
 
 class _Chunk:
-    """The state of one run over the images that fit into memory together."""
+    """The state of one run over the images that fit into memory together.
+
+    The attack works on a faster equal of the model where there is one; then `judge` is the model itself, which has the
+    last word, and a goal counts as reached once the margin is larger than `slack`, more than the two can differ.
+    """
 
     def __init__(
-        self, model: Watched, clean: Tensor, goal: Goal, keep: Keep, trace: bool | int, drop_solved: bool
+        self,
+        model: Watched,
+        clean: Tensor,
+        goal: Goal,
+        keep: Keep,
+        trace: bool | int,
+        drop_solved: bool,
+        length: Callable[[Tensor], Tensor] = LENGTHS["l2"],
+        judge: Model | None = None,
+        slack: float = 0.0,
     ) -> None:
         n = len(clean)
         self.model, self.clean, self.goal = model, clean, goal
+        self.length, self.judge, self.slack = length, judge, slack
         self.keep, self.trace, self.drop_solved = keep, trace, drop_solved
         self.x = clean
         self.origin = clean.cpu() if trace else clean
@@ -267,6 +290,7 @@ class _Chunk:
         self.queries = torch.zeros(n, dtype=torch.int64)
         self.backwards = torch.zeros(n, dtype=torch.int64)
         self.rows = torch.arange(n, device=clean.device)
+        self.stage = [""] * n
         self.frames: list[Frame] = []
         self.stride = 1
         self.complete = True
@@ -306,7 +330,7 @@ class _Chunk:
         """The iterate of the images still at work, also where the attack goes on with all."""
         if len(it.x) == len(self.rows):
             return it
-        return Iterate(it.x[self.rows], None if it.logits is None else it.logits[self.rows])
+        return replace(it, x=it.x[self.rows], logits=None if it.logits is None else it.logits[self.rows])
 
     def _take(self, it: Iterate, step: int) -> Tensor | None:
         """Keeps what is to be kept of an iterate; the rows to go on with, where some are done."""
@@ -324,15 +348,20 @@ class _Chunk:
             self.logits = logits.clone()
         goal = self.goal.rows(self.rows)
         hit = goal.reached(logits.argmax(1))
+        if self.slack:
+            hit &= goal.margin(logits) < -self.slack
         better = torch.ones_like(hit)
         if self.keep == "closest":
-            length = (it.x - self.clean[self.rows]).flatten(1).norm(dim=1)
+            length = self.length(it.x - self.clean[self.rows]).to(self.closest)
             best = self.closest[self.rows]
             better = (hit & (length < best)) | (~hit & best.isinf())
             self.closest[self.rows] = torch.where(hit & (length < best), length, best)
         self.x, self.logits = self._store(self.x, it.x, better), self._store(self.logits, logits, better)
         if not (self.drop_solved and hit.any()):
             return None
+        if it.stage:
+            for row in self.rows[hit].tolist():
+                self.stage[row] = it.stage
         live = (~hit).nonzero().flatten()
         self.rows = self.rows[live]
         return live
@@ -383,7 +412,11 @@ class _Chunk:
 
     def result(self) -> Result:
         """What stands at the end, measured."""
-        logits = self._evaluate(self.x) if self.logits is None else self.logits
+        if self.judge is not None:
+            with torch.no_grad():
+                logits = self.judge(self.x)
+        else:
+            logits = self._evaluate(self.x) if self.logits is None else self.logits
         if not logits.isfinite().all():
             raise ModelError("the model answered NaN or infinity during the attack: check its weights")
         predictions = logits.argmax(1)
@@ -397,6 +430,7 @@ class _Chunk:
             confidence=logits.softmax(1).amax(1),
             frames=tuple(self.frames),
             complete=self.complete,
+            stage=tuple(self.stage) if any(self.stage) else (),
         )
 
 
@@ -423,7 +457,7 @@ def _empty(x: Tensor) -> Result:
     return Result(
         x=x.clone(),
         success=whole.bool(),
-        distance={"linf": none, "l2": none, "l0": whole},
+        distance={**dict.fromkeys(NORMS, none), "l0": whole},
         queries=whole,
         backwards=whole,
         predictions=whole,
@@ -439,6 +473,7 @@ def _join(parts: Sequence[Result], device: torch.device) -> Result:
         distance={k: torch.cat([p.distance[k].to(device) for p in parts]) for k in parts[0].distance},
         frames=_join_frames([p.frames for p in parts if p.frames]),
         complete=all(p.complete for p in parts),
+        stage=sum((p.stage or ("",) * len(p.x) for p in parts), ()) if any(p.stage for p in parts) else (),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import plotly.graph_objects as go
@@ -12,14 +12,17 @@ from torch import Tensor
 
 from lab.analysis.boundary import Plane
 from lab.analysis.linearity import Line
-from lab.figures.pictures import amplify, data_url
-from lab.figures.style import ADVERSARIAL, CLEAN, CONTROL, DIVERGING, OTHERS, SEQUENTIAL, TARGET, finish
+from lab.figures.style import ADVERSARIAL, CLEAN, CONTROL, DIVERGING, OTHERS, PAIR, SEQUENTIAL, TARGET, finish
 from lab.types import Frame
+
+NORM_NAMES = {"linf": "L∞", "l2": "L2", "l1": "L1", "l0": "L0"}
 
 
 def scaled(value: float, norm: str) -> str:
-    """A size for a person: pixels as n/255, Euclidean lengths as they are."""
-    return f"{value * 255:.3g}/255" if norm == "linf" else f"{value:.3g}"
+    """A size for a person: pixels as n/255, counts in full, lengths as they are."""
+    if norm == "l0":
+        return f"{value:,.0f} values"
+    return f"{value * 255:.3g}/255" if norm == "linf" else f"{value:.3g} in {NORM_NAMES[norm]}"
 
 
 def top_classes(
@@ -63,76 +66,8 @@ def top_classes(
     figure.update_xaxes(range=[0, 1.12], tickformat=".0%", tickvals=[0, 0.5, 1])
     figure.update_yaxes(type="category")
     figure.update_layout(bargap=0.3, legend_traceorder="reversed", barmode="group")
-    finish(figure, height=80 + 32 * len(chosen), title="Most probable classes", legend=True)
+    finish(figure, height=80 + 38 * len(chosen), title="Most probable classes", legend=True)
     return figure.update_layout(margin={"t": 60})
-
-
-def player(frames: Sequence[Frame], clean: Tensor, row: int, norm: str, classes: Sequence[str]) -> go.Figure:
-    """The trajectory of one image, scrubbed in the browser: pictures above, curves with a moving mark below.
-
-    Args:
-        frames: the trace of the attack; those that kept their picture can be stopped at.
-        clean: the clean image [C,H,W].
-        row: which image of the batch.
-        norm: in which its size is told.
-        classes: class names.
-    """
-    factor = amplify(frames[-1].x[row] - clean)[1]  # one for all, so that the perturbation is seen to grow
-    steps = [f.step for f in frames]
-    shown = [i for i, f in enumerate(frames) if len(f.x)]
-    curves = (
-        ("confidence in the class seen at that iteration", [f.confidence[row].item() for f in frames], CONTROL),
-        ("margin (logits): below 0 the goal is reached", [f.margin[row].item() for f in frames], CONTROL),
-        ("loss that the attack raises", [f.loss[row].item() for f in frames], CONTROL),
-    )
-    figure = make_subplots(
-        rows=4,
-        cols=2,
-        specs=[[{}, {}], *[[{"colspan": 2}, None]] * 3],
-        row_heights=[0.46, 0.18, 0.18, 0.18],
-        vertical_spacing=0.055,
-        horizontal_spacing=0.03,
-        subplot_titles=[
-            "image at this iteration",
-            f"perturbation, amplified {times(factor)}",
-            *[name for name, _, _ in curves],
-        ],
-    )
-    moving: list[list[go.BasePlotlyType]] = []
-    for i in shown:
-        x = frames[i].x[row]
-        images = [go.Image(source=data_url(p, 224), hoverinfo="skip") for p in (x, 0.5 + (x - clean) * factor)]
-        marks = [
-            go.Scatter(x=[steps[i]], y=[values[i]], mode="markers", marker={"size": 11, "color": colour})
-            for _, values, colour in curves
-        ]
-        moving.append([*images, *marks])
-    for k, trace in enumerate(moving[-1]):
-        figure.add_trace(trace, row=1 if k < 2 else k, col=1 + (k == 1))
-    for k, (name, values, colour) in enumerate(curves):
-        line = {"color": colour, "width": 2}
-        hover = "iteration %{x}: %{y:.4g}<extra>" + name + "</extra>"
-        figure.add_scatter(x=steps, y=values, mode="lines", line=line, hovertemplate=hover, row=k + 2, col=1)
-    figure.add_hline(y=0, line={"dash": "dot", "color": CONTROL, "width": 1}, row=3, col=1)
-    figure.frames = [
-        go.Frame(name=str(steps[i]), data=data, traces=list(range(5))) for i, data in zip(shown, moving, strict=True)
-    ]
-    figure.update_xaxes(visible=False, row=1)
-    figure.update_yaxes(visible=False, row=1)
-    figure.update_xaxes(matches="x3", row=2)
-    for r in (2, 3):
-        figure.update_xaxes(showticklabels=False, row=r)
-    figure.update_xaxes(title="iteration", row=4)
-    figure.update_yaxes(range=[0, 1.05], tickformat=".0%", row=2)
-    figure.update_annotations(font_size=13)
-    _controls(figure, [(str(steps[i]), _moment(frames[i], row, norm, classes)) for i in shown])
-    finish(figure, height=900)
-    return figure.update_layout(margin={"t": 30, "b": 200})
-
-
-def _moment(frame: Frame, row: int, norm: str, classes: Sequence[str]) -> str:
-    seen, sure = classes[int(frame.predictions[row])], frame.confidence[row].item()
-    return f"{frame.step}: {seen} ({sure:.0%}), moved by {scaled(frame.distance[norm][row].item(), norm)}"
 
 
 def times(factor: float) -> str:
@@ -144,36 +79,6 @@ def _left_titles(figure: go.Figure, count: int) -> None:
     """Subplot titles at the left edge, where they are read first and cover nothing."""
     for note in figure.layout.annotations[:count]:
         note.update(x=0, xanchor="left", font_size=13)
-
-
-def _controls(figure: go.Figure, moments: Sequence[tuple[str, str]]) -> None:
-    still = {"mode": "immediate", "frame": {"duration": 0, "redraw": True}, "transition": {"duration": 0}}
-    playing = {"fromcurrent": True, "frame": {"duration": 350, "redraw": True}, "transition": {"duration": 0}}
-    steps = [{"method": "animate", "label": label, "args": [[name], still], "value": name} for name, label in moments]
-    slider = {
-        "active": len(steps) - 1,
-        "steps": steps,
-        "len": 1,
-        "x": 0,
-        "y": 0,
-        "pad": {"t": 50, "b": 0},
-        "currentvalue": {"prefix": "iteration ", "xanchor": "left"},
-    }
-    buttons = {
-        "type": "buttons",
-        "direction": "left",
-        "showactive": False,
-        "x": 0,
-        "y": 0,
-        "xanchor": "left",
-        "yanchor": "top",
-        "pad": {"t": 150},
-        "buttons": [
-            {"label": "Play", "method": "animate", "args": [None, playing]},
-            {"label": "Stop", "method": "animate", "args": [[None], still]},
-        ],
-    }
-    figure.update_layout(sliders=[slider], updatemenus=[buttons])
 
 
 def _colours(classes: Sequence[int], clean: int, attacked: int, target: int | None = None) -> dict[int, str]:
@@ -225,17 +130,21 @@ def line(result: Line, classes: Sequence[str], norm: str, target: int | None = N
                 row=row,
                 col=1,
             )
-    if result.flip is not None:
-        figure.add_vline(
-            x=result.flip * unit,
-            line={"dash": "dash", "color": CONTROL},
-            row=1,
-            col=1,
-            annotation_text="class flips",
-            annotation_position="top left",
-        )
+    marks = [(result.flip, "class changes", "top left", CONTROL)]
+    if target is not None:
+        marks.append((result.reached, "goal reached", "bottom left", TARGET))
+    for place, text, position, colour in marks:
+        if place is not None:
+            figure.add_vline(
+                x=place * unit,
+                line={"dash": "dash", "color": colour},
+                row=1,
+                col=1,
+                annotation_text=text,
+                annotation_position=position,
+            )
     figure.update_yaxes(title="logit")
-    figure.update_xaxes(title="epsilon" + (" (n/255)" if norm == "linf" else " (L2)"), row=2)
+    figure.update_xaxes(title="epsilon" + (" (n/255)" if norm == "linf" else f" ({NORM_NAMES[norm]})"), row=2)
     finish(figure, height=560, legend=True)
     _left_titles(figure, 2)
     return figure.update_layout(margin={"t": 70}, legend={"y": 1.06})
@@ -303,7 +212,7 @@ def plane(result: Plane, classes: Sequence[str], reached: str) -> go.Figure:
     return figure.update_layout(margin={"t": 60})
 
 
-def channels(delta: Tensor, limit: float, norm: str) -> go.Figure:
+def channels(delta: Tensor, limit: float) -> go.Figure:
     """A perturbation [C,H,W], one map a channel, on a diverging scale with limits at +-limit."""
     names = ["gray"] if len(delta) == 1 else ["red", "green", "blue"]
     unit = 255.0
@@ -350,3 +259,46 @@ def spectrum(amplitudes: Tensor) -> go.Figure:
     figure.update_xaxes(title="cycles per pixel, horizontal", constrain="domain")
     figure.update_yaxes(title="vertical", scaleanchor="x", constrain="domain")
     return finish(figure, height=360)
+
+
+def against_passes(runs: Mapping[str, tuple[str, Sequence[Frame]]], row: int = 0) -> go.Figure:
+    """The margins of two attacks on one image against the forward passes that they spent, on the same axes.
+
+    Args:
+        runs: per letter ("A", "B"), the attack's name and its trace.
+        row: which image of the batch.
+    """
+    figure = go.Figure()
+    most = []
+    for (letter, (name, frames)), (colour, dash) in zip(runs.items(), PAIR, strict=True):
+        passes = [max(1, int(f.queries[row])) for f in frames]
+        margins = [f.margin[row].item() for f in frames]
+        most.append(passes[-1])
+        figure.add_scatter(
+            x=passes,
+            y=margins,
+            mode="lines+markers" if len(frames) <= 50 else "lines",
+            line={"color": colour, "dash": dash, "width": 3},
+            name=f"{letter}: {name}",
+            hovertemplate="%{x} passes: %{y:.3g}<extra>" + letter + "</extra>",
+        )
+        end = {"color": colour, "size": 16}
+        figure.add_scatter(
+            x=passes[-1:],
+            y=margins[-1:],
+            mode="text",
+            text=[f"<b>{letter}</b>"],
+            textposition="top right",
+            textfont=end,
+            showlegend=False,
+            hoverinfo="skip",
+            cliponaxis=False,
+        )
+    figure.add_hline(y=0, line={"dash": "dot", "color": CONTROL, "width": 1})
+    uneven = max(most) > 20 * min(most)
+    figure.update_xaxes(title="forward passes" + (", on a logarithmic scale" if uneven else ""))
+    if uneven:
+        figure.update_xaxes(type="log", dtick=1)
+    figure.update_yaxes(title="margin (logits)")
+    finish(figure, height=360, legend=True)
+    return figure.update_layout(margin={"t": 40, "r": 40})

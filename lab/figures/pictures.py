@@ -16,12 +16,14 @@ def enlarge(x: Tensor, least: int = 224) -> Tensor:
     return x.repeat_interleave(factor, dim=-1).repeat_interleave(factor, dim=-2)
 
 
-def amplify(delta: Tensor) -> tuple[Tensor, float]:
+def amplify(delta: Tensor, largest: float | None = None) -> tuple[Tensor, float]:
     """A perturbation [C,H,W] as a picture around mid-gray, and the factor by which it is amplified.
 
-    The largest change becomes black or white; no change stays mid-gray.
+    Args:
+        delta: the perturbation; no change stays mid-gray.
+        largest: the change that becomes black or white; None for the largest of this perturbation.
     """
-    largest = delta.abs().max().item()
+    largest = delta.abs().max().item() if largest is None else largest
     factor = 0.5 / largest if largest else 1.0
     return 0.5 + delta * factor, factor
 

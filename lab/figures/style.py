@@ -12,6 +12,8 @@ CONTROL = "#8A8A8A"
 TARGET = "#009E73"
 OTHERS = ("#E69F00", "#56B4E9", "#CC79A7", "#9A6A4F", "#7F7FBF", "#5FA5A5")
 """For further classes: the rest of the Okabe-Ito set that is seen on white and on black, then muted tones."""
+PAIR = (("#CC79A7", "solid"), ("#56B4E9", "dash"))
+"""Colour and dash of two runs that are compared, A and B."""
 DIVERGING = "RdBu"
 SEQUENTIAL = "Cividis"
 
@@ -23,7 +25,9 @@ def finish(figure: go.Figure, *, height: int, title: str = "", legend: bool = Fa
     """The shared look: title on the left, room for direct labels, a legend only where asked."""
     figure.update_layout(
         height=height,
-        title={"text": title, "x": 0, "xanchor": "left", "font": {"size": 15}} if title else None,
+        title={"text": title, "x": 0, "y": 1, "yanchor": "top", "pad": {"t": 8}, "font": {"size": 15}}
+        if title
+        else None,
         margin={"l": 10, "r": 10, "t": 44 if title else 10, "b": 10},
         showlegend=legend,
         font={"size": 13},

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from lab.types import ImageError, ModelError
 
@@ -160,6 +161,13 @@ class Classifier(nn.Module):
         """Logits [N,K]."""
         logits: Tensor = self.net((x - self.mean) / self.std if self.normalises else x)
         return logits
+
+
+def resized(x: Tensor, model: nn.Module) -> Tensor:
+    """Images [N,C,H,W] in the size that a model of the lab was trained for; any other model takes them as they are."""
+    if not isinstance(model, Classifier) or tuple(x.shape[-2:]) == model.card.input_shape[1:]:
+        return x
+    return F.interpolate(x, model.card.input_shape[1:], mode="bilinear", antialias=True)
 
 
 def read_card(path: Path) -> dict[str, Any]:

@@ -1,11 +1,9 @@
-"""The parts of the Attack page, from the verdict down to the files to take away."""
+"""The parts of the Attack page, from the run button down to the files to take away."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import urlencode
 
 import streamlit as st
@@ -16,166 +14,66 @@ from lab.analysis.boundary import Plane, plane
 from lab.analysis.files import Survival, encode, survival
 from lab.analysis.linearity import NOISES, Line, along
 from lab.analysis.spectrum import spectrum
-from lab.analysis.study import Study, study
 from lab.figures import attack as figures
+from lab.figures.film import film
 from lab.figures.pictures import amplify
-from lab.models import zoo
-from lab.models.cards import Card, Classifier
-from lab.models.catalog import is_here
 from lab.ui import cache
+from lab.ui.about import about_attack
+from lab.ui.compare_page import offer
 from lab.ui.jobs import Job, forget, outcome
+from lab.ui.player import show_player
+from lab.ui.result import (
+    Shown,
+    Tile,
+    about_model,
+    attacked_tile,
+    clean_tile,
+    compute,
+    measures,
+    run_button,
+    show_tiles,
+    verdict,
+)
 from lab.ui.scenario import Scenario
-from lab.ui.show import show_chart, show_image, shown_width
+from lab.ui.show import show_chart
 
 
-@dataclass(frozen=True)
-class Shown:
-    """A finished attack and the scenario that it was made for."""
-
-    scenario: Scenario
-    study: Study
-
-    @property
-    def key(self) -> Hashable:
-        """What further results depend on: the scenario, and how far the attack came if it was stopped."""
-        result = self.study.result
-        return self.scenario.key, result.complete or int(result.queries[0])
-
-    @property
-    def size(self) -> str:
-        """The size of the perturbation, for a person."""
-        return figures.scaled(self.study.moved, self.study.norm) + ("" if self.study.norm == "linf" else " in L2")
-
-    @property
-    def seen(self) -> str:
-        """The name of the class that the model sees in the clean image."""
-        return self.scenario.card.classes[self.study.seen]
-
-    @property
-    def now(self) -> str:
-        """The name of the class that the model sees in the attacked image."""
-        return self.scenario.card.classes[self.study.now]
+def settle(scenario: Scenario | None) -> Scenario | None:
+    """Draws the run button; returns the scenario whose result is to be shown."""
+    return run_button(scenario, "attack", "Run the attack", lambda s: forget("attack", s.key))
 
 
-def run_button(scenario: Scenario | None) -> Scenario | None:
-    """Draws Run; returns the scenario whose result is to be shown: the one of the last run, at first the sidebar's."""
-    with st.sidebar:
-        pressed = st.button("Run the attack", type="primary", key="run", width="stretch", disabled=scenario is None)
-        live = st.toggle("Run at every change", key="live", persist_state="session")
-    applied: Scenario | None = st.session_state.get("_applied")
-    changed = scenario is not None and applied is not None and scenario.key != applied.key
-    if changed and not (pressed or live):
-        note, button = st.columns([4, 1], vertical_alignment="center")
-        note.info("The settings have changed since this result.", icon=":material/info:")
-        pressed = button.button("Run", key="run_here", width="stretch")
-    if scenario is not None and pressed:
-        forget("attack", scenario.key)
-    if scenario is not None and (pressed or live or applied is None):
-        st.session_state["_applied"] = applied = scenario
-        changed = False
-    st.session_state["_changed"] = changed
-    return applied
-
-
-def previous() -> None:
-    """The result before the one that is not there yet, so that a run or an error takes nothing away."""
-    shown: Shown | None = st.session_state.get("_shown")
+def attacked(scenario: Scenario) -> Shown | None:
+    """The result of a scenario; None while it is at work, and then the result before it stays on the page."""
+    shown = compute(scenario)
     if shown is not None:
+        st.session_state["_shown"] = shown
+        return shown
+    before: Shown | None = st.session_state.get("_shown")
+    if before is not None:  # so that a run or an error takes nothing away
         with st.container(key="previous"):
             st.caption("The previous result:")
-            verdict(shown)
-            pictures(shown)
-
-
-def load(key: str, job: Job) -> Classifier:
-    """The model, with its progress told where its weights have to be fetched."""
-    name = key.split("/")[1]
-    if is_here(key):
-        job.tell(0.0, "loading the model")
-        return cache.model(key)
-    job.tell(0.0, "fetching the weights")
-    job.poll = partial(zoo.fetched, name)
-    try:
-        return cache.model(key)
-    finally:
-        job.poll = None
-
-
-def compute(scenario: Scenario) -> Shown | None:
-    """The attack of a scenario: its result, or None while it is at work."""
-    request = scenario.request
-
-    def work(job: Job) -> Study:
-        model = load(request.model, job)
-        steps = int(request.params.get("steps") or 1)
-
-        def watch(step: int, share: float) -> None:
-            job.share, job.message = step / (steps + 1), f"iteration {min(step, steps)} of {steps}"
-
-        return study(
-            model,
-            scenario.x,
-            request.attack,
-            target=request.target,
-            seed=request.seed,
-            cancel=job.cancelled,
-            watch=watch,
-            params=request.params,
-        )
-
-    label = f"Running {scenario.spec.name} on {scenario.card.name}"
-    found = outcome("attack", scenario.key, label, work)
-    if found is None:
-        return None
-    st.session_state["_shown"] = shown = Shown(scenario, found)
-    return shown
-
-
-def verdict(shown: Shown) -> None:
-    """What happened, as a sentence with numbers."""
-    done, name, target = shown.study, shown.scenario.card.name, shown.scenario.request.target
-    before, after = f"{done.clean_p.max():.0%}", f"{done.attacked_p.max():.0%}"
-    inside = done.norm == "linf"
-    moved = f"no pixel moved by more than {shown.size}" if inside else f"the picture moved by {shown.size}"
-    if not done.moved:
-        text = f"{name} still sees **{shown.seen}** ({after}): the attack did not move the picture."
-    elif done.now != done.seen:
-        asked = ", as asked" if target is not None and done.fooled else ""
-        text = f"{name} now sees **{shown.now}** ({after}) where it saw **{shown.seen}** ({before}){asked}; {moved}."
-    else:
-        moved = f"pixels moved by up to {shown.size}" if inside else moved
-        text = f"{name} still sees **{shown.seen}** ({after}, before {before}), although {moved}."
-    st.markdown(f"### {text}")
-    if target is not None and not done.fooled:
-        st.markdown(f"The goal was *{shown.scenario.card.classes[target]}*; it was not reached.")
-    if not done.result.complete:
-        st.warning("The attack was stopped before its last iteration: this is how far it came.")
+            verdict(before)
+            pictures(before)
+    return None
 
 
 def pictures(shown: Shown) -> None:
-    """Clean, perturbation and attacked side by side, and the most probable classes of both."""
+    """Clean, perturbation and attacked side by side, the numbers, and the most probable classes of both."""
     done = shown.study
     magnified, factor = amplify(done.delta[0])
-    fit = shown.scenario.card.fit.describe()
-    label = shown.scenario.label
-    wrong = ""
-    if label is not None and label != done.seen:
-        wrong = f"; labelled {shown.scenario.card.classes[label]}, so the model was wrong before the attack"
     amplified = f"amplified {figures.times(factor)}" if done.moved else "none"
-    columns = (
-        ("Clean", done.clean[0], f"{shown.seen}, {done.clean_p.max():.0%}{wrong}", f"What the model sees: {fit}."),
-        ("Perturbation", magnified, amplified, "Gray means unchanged."),
-        ("Adversarial", done.result.x[0], f"{shown.now}, {done.attacked_p.max():.0%}", None),
-    )
+    perturbation = Tile("Perturbation", magnified, amplified, "Gray means unchanged.")
     zoom = st.session_state.get("zoom") or 1
-    row = st.container(horizontal=True, gap="medium")
-    for title, x, caption, help_ in columns:
-        with row.container(width=shown_width(x, zoom)):
-            st.markdown(f"**{title}**", help=help_)
-            show_image(x, f"{title}: {caption}", zoom)
-            st.caption(caption)
-    numbers(done)
-    st.segmented_control(
+    if zoom == 1:
+        show_tiles([[clean_tile(shown)], [perturbation], [attacked_tile(shown)]])
+    else:  # three do not fit beside each other: the two that are compared stay on one line
+        show_tiles([[clean_tile(shown)], [attacked_tile(shown)], [perturbation]], zoom)
+    row = st.container(horizontal=True, gap="medium", key="measures")
+    for measure in measures(done):
+        row.container(width=120).metric(measure.name, measure.value, help=measure.help)
+    row = st.container(horizontal=True, gap="medium", vertical_alignment="center")
+    row.segmented_control(
         "Size of the pictures",
         [1, 2, 3],
         default=1,
@@ -186,38 +84,23 @@ def pictures(shown: Shown) -> None:
         help="Enlarges the pictures by a whole factor, so that they stay exact.",
         persist_state="session",
     )
+    with row.container(width="content", key="compare"):
+        offer(shown.scenario)
     classes, target = shown.scenario.card.classes, shown.scenario.request.target
     figure = figures.top_classes(done.clean_p, done.attacked_p, classes, target)
     show_chart(figure, "top5", alt=f"Most probable classes: clean {shown.seen}, attacked {shown.now}")
 
 
-def numbers(done: Study) -> None:
-    """How far the attacked picture is from the clean one, and what it cost."""
-    distance, values = done.result.distance, done.clean[0].numel()
-    changed = int(distance["l0"][0])
-    forwards, backwards = int(done.result.queries[0]), int(done.result.backwards[0])
-    measures = (
-        ("L∞", f"{distance['linf'][0] * 255:.3g}/255", "The largest change of any value."),
-        ("L2", f"{distance['l2'][0]:.3g}", "The Euclidean length of the perturbation, pixels in [0, 1]."),
-        ("L0", f"{changed / values:.0%}", f"Of {values:,} values (pixels times channels), {changed:,} changed."),
-        ("SSIM", f"{done.ssim:.3f}", "Structural similarity to the clean picture; 1 is equal."),
-        ("Passes", f"{forwards} + {backwards}", "Forward and backward passes of the model that the attack used."),
-    )
-    row = st.container(horizontal=True, gap="large", key="measures")
-    for name, value, help_ in measures:
-        row.container(width=110).metric(name, value, help=help_)
-
-
 def iterations(shown: Shown) -> None:
     """The player over the trajectory."""
-    done = shown.study
-    figure = figures.player(done.result.frames, done.clean[0], 0, done.norm, shown.scenario.card.classes)
-    show_chart(
-        figure,
-        "player",
-        "Drag the slider or press Play: the pictures change in the browser. The margin is the logit of the class seen "
-        "at first minus the largest other (for a chosen goal: the largest other minus the goal's); below 0 the goal is "
-        "reached.",
+    done, told = shown.study, shown.told
+    show_player(film(done.result.frames, done.clean[0], 0, shown.scenario.card.classes, told), "player")
+    rival = "the largest other minus the goal's" if told.targeted else "that of the class seen at first minus the rest"
+    st.caption(
+        "Drag the slider, click into a curve, or press Play; the arrow keys step, the space bar plays. The margin is a "
+        f"difference of logits, {rival}; below 0 the goal is reached."
+        + (" The attack itself does not see it: it is told only the label." if told.by_labels else "")
+        + (" The result above is the closest of all iterations that reached the goal." if told.closest else "")
     )
 
 
@@ -227,19 +110,29 @@ def epsilon(shown: Shown) -> None:
     if not done.moved:
         st.info("The picture did not move, so there is no direction to follow.")
         return
+    norm, aimed = done.line_norm, done.goal.targeted
 
     def work(job: Job) -> Line:
-        return along(cache.model(scenario.request.model), done.clean, done.delta, done.norm, seed=scenario.request.seed)
+        model = cache.model(scenario.request.model)
+        goal = done.goal if aimed else None
+        return along(model, done.clean, done.delta, norm, goal=goal, seed=scenario.request.seed)
 
     line = outcome("epsilon", shown.key, "Following the attack's direction", work)
     if line is None:
         return
-    card = scenario.card
-    flip = "nowhere" if line.flip is None else f"at **{figures.scaled(line.flip, done.norm)}**"
-    noise = f"{line.noise_share:.0%} of {NOISES} random noises of the same size change it (one of them is drawn below)"
-    st.markdown(f"Along the direction of this attack the class flips at first {flip}; {noise}.")
+
+    def place(at: float | None) -> str:
+        return "nowhere" if at is None else f"at **{figures.scaled(at, norm)}**"
+
+    text = f"Along the direction of this attack the class changes at first {place(line.flip)}"
+    noises = f"{line.noise_share:.0%} of {NOISES} random noises of the same size change the class"
+    if aimed:
+        goal_name = scenario.card.classes[int(done.goal.labels[0])]
+        text += f", and the goal, *{goal_name}*, is reached {place(line.reached)}"
+        noises += f", and {line.noise_reached:.0%} reach the goal"
+    st.markdown(f"{text}. {noises} (one of them is drawn below).")
     show_chart(
-        figures.line(line, card.classes, done.norm, scenario.request.target),
+        figures.line(line, scenario.card.classes, norm, scenario.request.target),
         "line",
         "0 is the clean picture, the right end the attacked one; to the left the perturbation is subtracted. Each line "
         "is the logit of a class; the highest wins. Nothing is clipped here, so that the line stays straight in pixel "
@@ -256,7 +149,7 @@ def perturbation(shown: Shown) -> None:
     bound = shown.scenario.request.params.get("eps") if done.norm == "linf" else None
     limit = float(bound or done.delta.abs().max().item())
     show_chart(
-        figures.channels(done.delta[0], limit or 1 / 255, done.norm),
+        figures.channels(done.delta[0], limit or 1 / 255),
         "channels",
         f"The change of each value, one map a channel; blue is brighter, red darker, limits ±{limit * 255:.3g}/255.",
     )
@@ -282,7 +175,7 @@ def decision_plane(shown: Shown) -> None:
             cache.model(scenario.request.model),
             done.clean,
             done.delta,
-            done.norm,
+            done.line_norm,
             seed=scenario.request.seed,
             watch=job.tell,
         )
@@ -370,43 +263,12 @@ def take_away(shown: Shown) -> None:
 
 
 def how_it_works(shown: Shown) -> None:
-    """The formula, the paper, and where the code is."""
-    spec, params = shown.scenario.spec, shown.scenario.request.params
-    st.markdown(f"**{spec.name}.** {spec.summary}")
-    st.latex(spec.formula)
-    st.markdown(
-        r"$x$ is the picture, $y$ the class the model sees, $J$ the cross-entropy loss, $\epsilon$ the largest allowed "
-        r"change, $\alpha$ the step size, and $\Pi_\epsilon$ keeps the picture within $\epsilon$ and inside [0, 1]. "
-        "With a chosen goal the loss towards that class is descended instead."
-    )
-    for paper in spec.papers:
-        st.markdown(f"[{paper.citation}]({paper.url})")
-    module = spec.make.__module__.replace(".", "/")
-    st.markdown(f"Access: {spec.access.value}. Code: `{module}.py`, driver `lab/attacks/run.py`.")
+    """The formula, the papers, where the code is, this run's parameters, and the model."""
+    about_attack(shown.scenario.spec, shown.study.norm)
+    params = shown.scenario.request.params
     st.caption("Parameters of this run: " + ", ".join(f"{k} = {_told(v)}" for k, v in params.items()))
-
     st.divider()
     about_model(shown.scenario.card)
-
-
-def about_model(card: Card) -> None:
-    """What is known of a model, from its card."""
-    st.markdown(f"**{card.name}.** {card.summary}")
-    told = [f"Source: {card.source}. Licence of the weights: {card.licence}."]
-    if card.accuracy is not None:
-        told.append(f"Accuracy: {card.accuracy:.2%} {card.accuracy_note}.")
-    elif card.accuracy_note:
-        told.append(f"Accuracy: {card.accuracy_note}.")
-    if card.parameters:
-        told.append(f"{card.parameters:,} parameters.")
-    st.markdown("  \n".join(told))
-    if card.robust:
-        rows = [
-            {"attack": r.attack, "norm": r.norm, "epsilon": r.eps, "accuracy": f"{r.accuracy:.1%}", "images": r.n}
-            for r in card.robust
-        ]
-        st.dataframe(rows, hide_index=True, width="content", key="robust")
-        st.caption("Accuracy under attack, measured by the lab when the model was trained.")
 
 
 def _told(value: object) -> str:
@@ -425,8 +287,11 @@ TABS: Mapping[str, Callable[[Shown], None]] = {
 
 
 def details(shown: Shown) -> None:
-    """The tabs; each is computed when it is opened."""
+    """The tabs; each is computed when it is opened. The open one stays open when the page is left and entered again."""
+    if "detail" not in st.session_state and "_detail" in st.session_state:
+        st.session_state["detail"] = st.session_state["_detail"]
     for tab, draw in zip(st.tabs(list(TABS), key="detail", on_change="rerun"), TABS.values(), strict=True):
         if tab.open:
             with tab:
                 draw(shown)
+    st.session_state["_detail"] = st.session_state["detail"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import streamlit as st
@@ -51,8 +52,21 @@ LENGTHS = (
     50,
     75,
     100,
+    150,
+    200,
+    300,
+    500,
+    750,
+    1000,
 )
-"""The values of an epsilon slider for Euclidean lengths."""
+"""The values of an epsilon slider for lengths, in L2 or L1."""
+COUNTS = (
+    *range(21),
+    *range(25, 51, 5),
+    *range(60, 101, 10),
+    *(n * 10**k for k in (2, 3, 4, 5) for n in (1.5, 2, 3, 4, 5, 7.5, 10)),
+)
+"""The values of a slider for whole numbers: every one at first, then wider apart."""
 
 
 def pixel_label(n: float) -> str:
@@ -60,80 +74,164 @@ def pixel_label(n: float) -> str:
     return f"{n:g}/255"
 
 
-def form(params: tuple[Param, ...], defaults: Mapping[str, Value]) -> dict[str, Value]:
+def form(params: tuple[Param, ...], defaults: Mapping[str, Value], prefix: str = "") -> dict[str, Value]:
     """Draws the parameters and returns their values.
 
     Args:
         params: from the catalogue.
-        defaults: values that suit the data better than the catalogue's, by name; "eps" and "alpha" in pixel units,
-            "eps_l2" for a Euclidean epsilon.
+        defaults: values that suit the data better than the catalogue's, by name of the widget: in 255ths, or for a norm
+            other than L-infinity, with its name at the end ("eps_l2"), as a length.
+        prefix: of the widgets' keys.
     """
     values: dict[str, Value] = {}
     for p in sorted((p for p in params if not p.advanced), key=lambda p: not p.choices):  # ranges depend on choices
-        values[p.name] = _widget(p, values, defaults)
+        values[p.name] = _widget(p, values, defaults, prefix)
     if any(p.advanced for p in params):
         with st.expander("More parameters"):
             for p in (p for p in params if p.advanced):
-                values[p.name] = _widget(p, values, defaults)
+                values[p.name] = _widget(p, values, defaults, prefix)
     return {p.name: values[p.name] for p in params}
 
 
-def _widget(p: Param, values: Mapping[str, Value], defaults: Mapping[str, Value]) -> Value:
+def labels(params: tuple[Param, ...], values: Mapping[str, Value]) -> dict[str, str]:
+    """What the values are called in links, by the name of the widget, without its prefix."""
+    told = {}
+    for p in params:
+        value, name = values[p.name], _name(p, values)
+        if p.pixels and value is not None:
+            told[name] = _size_label(_shown(p, value, values), p, values)
+        elif p.choices:
+            told[name] = CHOICES.get(str(value), str(value))
+        else:
+            told[name] = "" if value is None else str(value)
+    return told
+
+
+def restart(old: tuple[Param, ...], new: tuple[Param, ...], defaults: Mapping[str, Value], prefix: str) -> None:
+    """Sets the widgets of another method to its defaults, except where they mean what they meant in the old one.
+
+    Args:
+        old: the parameters of the method before.
+        new: those of the method now.
+        defaults: as for `form`.
+        prefix: of the widgets' keys.
+    """
+    before = {p.name: p for p in old}
+    for p in new:
+        if p.name not in before or not _alike(p, before[p.name]):
+            st.session_state[prefix + p.name] = _start(p, {}, defaults)
+
+
+def _alike(p: Param, q: Param) -> bool:
+    if p.pixels and q.pixels:
+        return p.optional == q.optional
+    return (p.kind, p.default, p.choices, p.bounds, p.optional) == (q.kind, q.default, q.choices, q.bounds, q.optional)
+
+
+def _name(p: Param, values: Mapping[str, Value]) -> str:
+    """The name of a widget: a size has another one in each norm, because its scale is another."""
+    norm = str(values.get("norm", "linf"))
+    return p.name if not p.pixels or norm == "linf" else f"{p.name}_{norm}"
+
+
+def _start(p: Param, values: Mapping[str, Value], defaults: Mapping[str, Value]) -> Value:
+    """What a widget shows at first."""
+    name = _name(p, values)
+    if name in defaults:
+        return defaults[name]
+    if p.default is None or not p.pixels:
+        return p.default
+    return _shown(p, p.default, values) if name == p.name else 1.0
+
+
+def _shown(p: Param, value: Value, values: Mapping[str, Value]) -> float:
+    """A size as its widget counts it: in 255ths, or as it is in the other norms."""
+    size = float(value or 0)
+    return round(size * 255, 4) if _name(p, values) == p.name else size
+
+
+def _size_label(shown: float | None, p: Param, values: Mapping[str, Value]) -> str:
+    if shown is None:
+        return "automatic"
+    return pixel_label(shown) if _name(p, values) == p.name else f"{shown:g}"
+
+
+def _widget(p: Param, values: Mapping[str, Value], defaults: Mapping[str, Value], prefix: str) -> Value:
     label = LABELS.get(p.name, p.name.replace("_", " ").capitalize())
+    if p.unit and not p.pixels:
+        label = f"{label}, {p.unit}"
+    key, start = prefix + _name(p, values), _start(p, values, defaults)
     if p.choices:
         return st.segmented_control(
             label,
             p.choices,
-            default=str(p.default),
+            default=str(start),
             required=True,
-            key=p.name,
-            help=p.help,
+            key=key,
+            help="; ".join([p.help.rstrip("."), *(EXPLAINED[c] for c in p.choices if c in EXPLAINED)]) + ".",
             format_func=lambda c: CHOICES.get(c, c),
             bind="query-params",
             width="stretch",
         )
     if p.kind is bool:
-        return st.toggle(label, bool(p.default), key=p.name, help=p.help, bind="query-params")
+        return st.toggle(label, bool(start), key=key, help=p.help, bind="query-params")
     low, high = p.range(values) or (None, None)
     if p.pixels:
-        return _size(p, label, values.get("norm") == "l2", defaults)
-    if p.kind is int:
-        top = min(int(high or 100), 100)
-        default = int(defaults.get(p.name, p.default) or 1)
-        return st.slider(label, int(low or 0), top, default, key=p.name, help=p.help, bind="query-params")
-    return st.number_input(
+        return _size(p, label, key, start, values)
+    if p.kind is int and not p.optional and low is not None and high is not None:
+        first = int(start or low)
+        options = sorted({int(low), first, int(high), *(int(n) for n in COUNTS if low <= n <= high)})
+        return st.select_slider(label, options, first, key=key, help=p.help, bind="query-params")
+    value = st.number_input(
         label,
         None if low is None else float(low),
         None if high is None else float(high),
-        None if p.default is None else float(p.default),
-        step=0.1,
-        key=p.name,
+        None if start is None else float(start),
+        step=1.0 if p.kind is int else _fineness(p),
+        format="%g",
+        key=key,
         help=p.help,
         placeholder="automatic",
         bind="query-params",
     )
+    return value if value is None or p.kind is float else int(value)
 
 
-def _size(p: Param, label: str, euclidean: bool, defaults: Mapping[str, Value]) -> Value:
+def _fineness(p: Param) -> float:
+    """The step of a number's buttons: a tenth of the default's power of ten."""
+    size = abs(float(p.default or 1))
+    return float(10.0 ** (math.floor(math.log10(size)) - 1))
+
+
+def _size(p: Param, label: str, key: str, start: Value, values: Mapping[str, Value]) -> Value:
     """A size on the pixel scale: a slider over well-chosen values, "automatic" in front where that is allowed."""
-    name = f"{p.name}_l2" if euclidean else p.name
-    steps: tuple[float, ...] = LENGTHS if euclidean else PIXEL_STEPS
-    chosen = defaults.get(name, None if p.optional else 1.0 if euclidean else float(p.default or 0) * 255)
-    options: list[float | None] = [*([None] if p.optional else []), *steps]
-
-    def show(v: float | None) -> str:
-        return "automatic" if v is None else f"{v:g}" if euclidean else pixel_label(v)
-
-    value = st.select_slider(label, options, chosen, format_func=show, key=name, help=p.help, bind="query-params")
-    return value if value is None or euclidean else float(value) / 255
+    per_pixel = _name(p, values) == p.name
+    scale, (low, high) = (255 if per_pixel else 1), p.range(values) or (0, math.inf)
+    steps = {*(PIXEL_STEPS if per_pixel else LENGTHS), *([float(start)] if start is not None else [])}
+    options = [*([None] if p.optional else []), *sorted(v for v in steps if low <= v / scale <= high)]
+    shown = st.select_slider(
+        label,
+        options,
+        start,
+        format_func=lambda v: _size_label(v, p, values),
+        key=key,
+        help=p.help,
+        bind="query-params",
+    )
+    return None if shown is None else float(shown) / scale
 
 
 LABELS = {
     "eps": "Epsilon: size allowed",
     "alpha": "Step size",
     "steps": "Iterations",
-    "momentum": "Momentum",
-    "norm": "Norm",
-    "random_start": "Random start",
+    "lr": "Learning rate",
 }
-CHOICES = {"linf": "L∞ (per pixel)", "l2": "L2 (Euclidean)", "l1": "L1"}
+CHOICES = {"linf": "L∞", "l2": "L2", "l1": "L1", "l0": "L0"}
+EXPLAINED = {
+    "linf": "L∞: the largest change of any value",
+    "l2": "L2: the Euclidean length",
+    "l1": "L1: the sum of all changes",
+    "l0": "L0: how many values change",
+}
+"""Choices that a person may not know, for the help."""

@@ -8,7 +8,6 @@ from typing import Any
 
 import streamlit as st
 from PIL import Image
-from streamlit.errors import StreamlitPageNotFoundError
 
 from lab import attacks, data, devices, models
 from lab.analysis.files import from_picture
@@ -16,20 +15,13 @@ from lab.assets import ASSETS
 from lab.data.photographs import photographs
 from lab.models.cards import Card
 from lab.models.catalog import is_here
+from lab.types import Access
 from lab.ui.scenario import TASKS
-from lab.ui.show import TILE, show_image, tiles
+from lab.ui.show import TILE, link_to, show_image, tiles
+from lab.ui.start import PAGES
 
 REFERENCE_EPS = {"mnist": 0.3, "fashion_mnist": 0.1}
 """The epsilon at which models of a task are compared."""
-PAGES = (
-    (
-        "pages/attack.py",
-        "Attack",
-        ":material/bolt:",
-        "Pick a model and a picture, tune epsilon and iterations, and see "
-        "the attack from every side: pictures, iterations, epsilon, decision plane, what survives in a file.",
-    ),
-)
 
 
 @cache
@@ -68,14 +60,11 @@ def example() -> None:
 
 
 def ways_on() -> None:
-    """A card for each page."""
-    for path, title, icon, text in PAGES:
-        with st.container(border=True):
-            try:
-                st.page_link(path, label=f"**{title}**", icon=icon)
-            except StreamlitPageNotFoundError:  # the page runs alone, without app.py's navigation
-                st.markdown(f"**{title}**")
-            st.markdown(text)
+    """A card for each page but this."""
+    for column, page in zip(st.columns(len(PAGES) - 1), PAGES[1:], strict=True):
+        with column.container(border=True, height="stretch"):
+            link_to(page.path, f"**{page.title}**", icon=page.icon)
+            st.markdown(page.about)
 
 
 def _attacked(card: Card) -> str:
@@ -112,7 +101,11 @@ def present() -> None:
                 st.markdown(f"{dataset.name}: {dataset.summary}")
     with attack_names:
         st.markdown("**Attacks**")
-        st.markdown(", ".join(spec.name for spec in attacks.CATALOG.values()))
+        for access in Access:
+            names = [spec.name for spec in attacks.CATALOG.values() if spec.access is access]
+            if names:
+                told = access.value.split(":")
+                st.markdown(f"{told[0].capitalize()} ({told[1].strip()}): {', '.join(names)}")
     with device:
         st.markdown("**Device**")
         st.markdown(devices.describe())

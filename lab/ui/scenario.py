@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import streamlit as st
@@ -21,28 +22,90 @@ from lab.models.catalog import find as find_model
 from lab.models.catalog import is_here
 from lab.params import Value, number
 from lab.report import Request
-from lab.types import ImageError, LabError
-from lab.ui.forms import form, pixel_label
+from lab.types import Access, ImageError, LabError
+from lab.ui.about import about_attack, short_citation
+from lab.ui.forms import form, labels, restart
 from lab.ui.show import say
 
 DEFAULT_MODEL, DEFAULT_PICTURE, DEFAULT_ATTACK = "imagenet/efficientnet_lite0", "coffee", "mi_fgsm"
-DEFAULT_EPS = {"imagenet": 4.0, "mnist": 76.5, "fashion_mnist": 26.0}
-"""Starting epsilon per task, in 255ths; Euclidean ones in EPS_L2."""
-EPS_L2 = {"imagenet": 2.0, "mnist": 2.0, "fashion_mnist": 1.0}
+EPS = {
+    "linf": {"imagenet": 4.0, "mnist": 76.5, "fashion_mnist": 26.0},
+    "l2": {"imagenet": 2.0, "mnist": 2.0, "fashion_mnist": 1.0},
+    "l1": {"imagenet": 100.0, "mnist": 20.0, "fashion_mnist": 10.0},
+}
+"""Starting epsilon per norm and task; in L-infinity in 255ths."""
+PREFIXES = ("", "a_", "b_")
+"""Of the widgets of an attack: on the Attack page, and of the two on the Compare page."""
+SEES = {Access.GRADIENTS: "", Access.SCORES: " (scores only)", Access.LABELS: " (label only)"}
 BUNDLED, UPLOAD, CAMERA = "Bundled", "Upload", "Camera"
 ANY_CLASS = "any other class"
 TASKS = {"imagenet": "ImageNet", "mnist": "MNIST", "fashion_mnist": "Fashion-MNIST"}
 
 
 @dataclass(frozen=True)
-class Scenario:
-    """What the sidebar says: the request, the model's card, the picture's class where known, and what is seen."""
+class Brought:
+    """A person's own picture: the file's name, a digest of its bytes, and the picture."""
 
-    request: Request
+    name: str
+    digest: str
+    picture: Image.Image
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is attacked: the model's card, and a picture [1,C,H,W] as the model sees it, with its class where known."""
+
     card: Card
-    spec: Spec
+    dataset: str
+    image: str
     label: int | None
     x: Tensor
+
+
+@dataclass(frozen=True)
+class Aim:
+    """What is to be reached: a class, None for any other; and the seed of the random numbers."""
+
+    target: int | None
+    seed: int
+
+
+@dataclass(frozen=True)
+class Method:
+    """An attack with the values of its parameters."""
+
+    spec: Spec
+    params: Mapping[str, Value]
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """All that one attack depends on."""
+
+    subject: Subject
+    method: Method
+    aim: Aim
+
+    @property
+    def card(self) -> Card:
+        """Of the model that is attacked."""
+        return self.subject.card
+
+    @property
+    def x(self) -> Tensor:
+        """The picture [1,C,H,W]."""
+        return self.subject.x
+
+    @property
+    def spec(self) -> Spec:
+        """The attack's entry in the catalogue."""
+        return self.method.spec
+
+    @property
+    def request(self) -> Request:
+        """What is asked of the lab."""
+        about, how, aim = self.subject, self.method, self.aim
+        return Request(about.card.key, about.dataset, about.image, how.spec.key, how.params, aim.target, aim.seed)
 
     @property
     def key(self) -> Hashable:
@@ -52,58 +115,129 @@ class Scenario:
 
 
 def sidebar() -> Scenario | None:
-    """Draws the sidebar and returns its scenario; None where it cannot be used, after saying why."""
-    st.session_state.setdefault("_asked", st.query_params.to_dict())  # before the widgets tidy the link
+    """Draws the sidebar of one attack; returns its scenario, or None after saying why it cannot be used."""
     with st.sidebar:
-        try:
-            card = _model()
-            dataset, image, label, x = _picture(card)
-            spec = _attack()
-            params = form(spec.params, _defaults(card))
-            target = _target(card)
-            seed = st.number_input(
-                "Seed",
-                0,
-                2**31 - 1,
-                0,
-                key="seed",
-                bind="query-params",
-                help="The same seed gives the same random numbers, and so the same result.",
-            )
-            _check(spec, params)
-        except LabError as e:
-            say(e)
-            return None
-    _told_of_link(card, spec, dataset, image, params, target, int(seed))
-    request = Request(card.key, dataset, image, spec.key, params, target, int(seed))
-    return Scenario(request, card, spec, label, x)
+        about = pick_subject()
+        how = None if about is None else pick_method(about.card, DEFAULT_ATTACK)
+        aim = None if about is None else pick_aim(about.card)
+    if about is None or aim is None or how is None:
+        return None
+    tell_of_link({**subject_in_link(about), **aim_in_link(about.card, aim), **method_in_link(how)})
+    return Scenario(about, how, aim)
 
 
-def _told_of_link(
-    card: Card, spec: Spec, dataset: str, image: str, params: dict[str, Value], target: int | None, seed: int
-) -> None:
-    """Says once what a link asked for that the lab does not have; the widgets themselves fall back in silence."""
+def pick_subject() -> Subject | None:
+    """Draws model and picture; None where there is no such picture, after saying why."""
+    st.session_state.setdefault("_asked", st.query_params.to_dict())  # before the widgets tidy the link
+    try:
+        card = _model()
+        return Subject(card, *_picture(card))
+    except LabError as e:
+        say(e)
+        return None
+
+
+def pick_method(card: Card, default: str, prefix: str = "", folded: bool = False) -> Method | None:
+    """Draws an attack and its parameters; None where they cannot be used, after saying why.
+
+    Args:
+        card: of the model, whose data decide the sizes to begin with.
+        default: key of the attack to begin with.
+        prefix: of the widgets' keys, and so of the parameters in links.
+        folded: whether the parameters wait behind a button.
+    """
+    order = sorted(attacks.CATALOG, key=lambda k: list(Access).index(attacks.CATALOG[k].access))
+    key = st.selectbox(
+        f"Attack {prefix[:-1].upper()}".strip(),
+        order,
+        key=f"{prefix}attack",
+        format_func=lambda k: attack_label(attacks.CATALOG[k]),
+        index=order.index(default),
+        on_change=_new_attack,
+        args=(prefix, card.task),
+        bind="query-params",
+        help="White-box attacks come first, then those that see only scores, then those that see only the label.",
+    )
+    spec = attacks.CATALOG[key]
+    st.session_state[f"_{prefix}spec"] = spec
+    with st.container(horizontal=True, gap="small", vertical_alignment="center"):
+        place = st.popover("Parameters", icon=":material/tune:") if folded else None
+        paper = spec.papers[0]
+        with st.container(width="content"):
+            st.caption(f"{spec.access.value.split(':')[0].capitalize()} · [{short_citation(paper)}]({paper.url})")
+        explained = st.popover("Formula", type="tertiary")
+    with place or nullcontext():
+        params = form(spec.params, _defaults(card.task), prefix)
+    with explained:
+        about_attack(spec, spec.measured_in(params))
+    try:
+        spec.build(**params)
+    except LabError as e:
+        say(e)
+        return None
+    return Method(spec, params)
+
+
+def _new_attack(prefix: str, task: str) -> None:
+    """Parameters that mean the same in both attacks keep their values; the others start at the new one's defaults."""
+    old: Spec = st.session_state[f"_{prefix}spec"]
+    new = attacks.CATALOG[st.session_state[f"{prefix}attack"]]
+    restart(old.params, new.params, _defaults(task), prefix)
+
+
+def pick_aim(card: Card) -> Aim:
+    """Draws the goal and the seed."""
+    names = [ANY_CLASS, *card.classes]
+    chosen = st.selectbox(
+        "Goal: the model should see",
+        names,
+        key="target",
+        bind="query-params",
+        help="Any class other than the one it sees now, or one that you choose.",
+    )
+    seed = st.number_input(
+        "Seed",
+        0,
+        2**31 - 1,
+        0,
+        key="seed",
+        bind="query-params",
+        help="The same seed gives the same random numbers, and so the same result.",
+    )
+    return Aim(None if chosen == ANY_CLASS else names.index(chosen) - 1, int(seed))
+
+
+def subject_in_link(about: Subject) -> dict[str, str]:
+    """What a subject is called in links, by parameter."""
+    told = {"model": model_label(about.card)}
+    if about.dataset == "photographs":
+        return told | {"image": photographs()[about.image].title}
+    return told if about.dataset == "file" else told | {f"{about.dataset}_image": about.image}
+
+
+def aim_in_link(card: Card, aim: Aim) -> dict[str, str]:
+    """What an aim is called in links, by parameter."""
+    return {"target": ANY_CLASS if aim.target is None else card.classes[aim.target], "seed": str(aim.seed)}
+
+
+def method_in_link(how: Method, prefix: str = "") -> dict[str, str]:
+    """What a method is called in links, by parameter."""
+    told = {"attack": attack_label(how.spec), **labels(how.spec.params, how.params)}
+    return {f"{prefix}{name}": label for name, label in told.items()}
+
+
+def tell_of_link(taken: Mapping[str, str]) -> None:
+    """Says once what a link asked for that the lab does not have; the widgets themselves fall back in silence.
+
+    Args:
+        taken: what is used instead, by parameter of the link.
+    """
     asked: dict[str, str] = st.session_state["_asked"]
-    if not asked:
-        return
     st.session_state["_asked"] = {}
-    taken = {
-        "model": model_label(card),
-        "attack": spec.name,
-        "target": ANY_CLASS if target is None else card.classes[target],
-        "seed": str(seed),
-    }
-    if dataset == "photographs":
-        taken["image"] = photographs()[image].title
-    for name, value in params.items():
-        label = str(value)
-        if name in ("eps", "alpha") and isinstance(value, float) and params.get("norm", "linf") == "linf":
-            label = pixel_label(round(value * 255, 2))
-        taken[name] = label
     refused = [
         f"{name} “{value[:40]}”"
         for name, value in asked.items()
-        if name in taken and name != "norm" and value and not _same(value, taken[name])
+        if name in taken and value and not _same(value, taken[name])
     ]
     if refused:
         st.warning(f"The link asked for what the lab does not have: {', '.join(refused)}. The default is used instead.")
@@ -123,12 +257,13 @@ def model_label(card: Card) -> str:
     return f"{card.name}, {TASKS[card.task]}"
 
 
-def _check(spec: Spec, params: dict[str, Value]) -> None:
-    spec.build(**params)
+def attack_label(spec: Spec) -> str:
+    """How an attack is called in the picker and in links: with what it sees of the model, unless that is everything."""
+    return spec.name + SEES[spec.access]
 
 
-def _defaults(card: Card) -> dict[str, Value]:
-    return {"eps": DEFAULT_EPS[card.task], "eps_l2": EPS_L2[card.task]}
+def _defaults(task: str) -> dict[str, Value]:
+    return {f"eps{'' if norm == 'linf' else '_' + norm}": sizes[task] for norm, sizes in EPS.items()}
 
 
 def _model() -> Card:
@@ -152,8 +287,9 @@ def _new_model() -> None:
     """Another data set needs other sizes of perturbation and has other classes."""
     task = str(st.session_state["model"]).split("/")[0]
     if st.session_state.get("_task", task) != task:
-        st.session_state["eps"] = DEFAULT_EPS[task]
-        st.session_state["eps_l2"] = EPS_L2[task]
+        for prefix in PREFIXES:
+            for name, size in _defaults(task).items():
+                st.session_state[f"{prefix}{name}"] = size
         st.session_state["target"] = ANY_CLASS
 
 
@@ -205,48 +341,43 @@ def _picture(card: Card) -> tuple[str, str, int | None, Tensor]:
 
 def _brought(source: str) -> tuple[str, Image.Image] | None:
     """The person's own picture and its digest; kept for the session, so that it survives a change of page."""
+    key, kept = source.lower(), f"_picture_{source}"
     if source == UPLOAD:
         file = st.file_uploader(
             "A picture",
             ["png", "jpg", "jpeg", "webp", "gif", "bmp", "tif", "tiff"],
-            key="upload",
+            key=key,
+            on_change=_dropped,
+            args=(key, kept),
             label_visibility="collapsed",
         )
     else:
-        file = st.camera_input("A photograph", key="camera", label_visibility="collapsed")
-    kept = f"_picture_{source}"
+        file = st.camera_input(
+            "A photograph", key=key, on_change=_dropped, args=(key, kept), label_visibility="collapsed"
+        )
     if file is not None:
         data = file.getvalue()
         digest = hashlib.sha256(data).hexdigest()[:16]
         try:
-            if st.session_state.get(kept, ("", None))[0] != digest:
-                st.session_state[kept] = (digest, decode(data))
+            if kept not in st.session_state or st.session_state[kept].digest != digest:
+                st.session_state[kept] = Brought(file.name, digest, decode(data))
         except ImageError as e:
             say(e)
-    held: tuple[str, Image.Image] | None = st.session_state.get(kept)
-    return held
+    held: Brought | None = st.session_state.get(kept)
+    if held is None:
+        return None
+    if file is None:  # the page was left and entered again: the widget is empty, the picture is still in use
+        name, button = st.columns([3, 2], vertical_alignment="center")
+        name.caption(f"In use: {held.name}, {held.picture.width} x {held.picture.height}")
+        button.button("Remove", key=f"remove_{key}", on_click=_remove, args=(kept,), width="stretch")
+    return held.digest, held.picture
 
 
-def _attack() -> Spec:
-    key = st.selectbox(
-        "Attack",
-        list(attacks.CATALOG),
-        key="attack",
-        format_func=lambda k: attacks.CATALOG[k].name,
-        index=list(attacks.CATALOG).index(DEFAULT_ATTACK),
-        bind="query-params",
-    )
-    spec = attacks.CATALOG[key]
-    return spec
+def _dropped(key: str, kept: str) -> None:
+    """Called when a file is chosen or taken out of the widget, not when the page is left."""
+    if st.session_state[key] is None:
+        _remove(kept)
 
 
-def _target(card: Card) -> int | None:
-    names = [ANY_CLASS, *card.classes]
-    chosen = st.selectbox(
-        "Goal: the model should see",
-        names,
-        key="target",
-        bind="query-params",
-        help="Any class other than the one it sees now, or one that you choose.",
-    )
-    return None if chosen == ANY_CLASS else names.index(chosen) - 1
+def _remove(kept: str) -> None:
+    st.session_state.pop(kept, None)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import plotly.graph_objects as go
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
+from streamlit.errors import StreamlitPageNotFoundError
 from torch import Tensor
 
 from lab.figures.pictures import bytes_of, enlarge
@@ -25,6 +28,14 @@ def show_image(x: Tensor, alt: str, zoom: int = 1) -> None:
     """An image [C,H,W] in [0,1], pixel for pixel: PNG, enlarged by a whole factor, shown at its own width."""
     pixels = bytes_of(enlarge(x, TILE * zoom)).numpy()
     st.image(pixels, width=pixels.shape[1], output_format="PNG", alt=alt)
+
+
+def link_to(path: str, label: str, query: Mapping[str, str] | None = None, icon: str | None = None) -> None:
+    """A link to another page; plain text where the page runs alone, without app.py's navigation."""
+    try:
+        st.page_link(path, label=label, icon=icon, query_params=dict(query) if query else None)
+    except StreamlitPageNotFoundError:
+        st.markdown(label)
 
 
 def tiles(count: int, width: int) -> list[DeltaGenerator]:

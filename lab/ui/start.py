@@ -1,13 +1,68 @@
-"""What every page does first."""
+"""The pages that exist, and what every one of them does first."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import streamlit as st
 from streamlit.runtime.pages_manager import PagesManager
 
 
+@dataclass(frozen=True)
+class Page:
+    """A page: its file, its name, its icon, and what a person finds there."""
+
+    path: str
+    title: str
+    icon: str
+    about: str = ""
+
+
+PAGES = (
+    Page("pages/overview.py", "Overview", ":material/home:"),
+    Page(
+        "pages/attack.py",
+        "Attack",
+        ":material/bolt:",
+        "Pick a model and a picture, tune epsilon and iterations, and see the attack from every side: pictures, "
+        "iterations, epsilon, decision plane, what survives in a file.",
+    ),
+    Page(
+        "pages/compare.py",
+        "Compare",
+        ":material/balance:",
+        "Two attacks on the same picture and model, side by side: what each makes the model see, how far it moves the "
+        "picture, and what it costs.",
+    ),
+)
+"""In the order of the navigation; the first is the entry."""
+
+ONE_ENTRY_A_PAGE = """<script>
+if (!window.labHistory) {
+  window.labHistory = true;
+  const push = history.pushState.bind(history);
+  let before = null;
+  history.pushState = (state, title, url) => {
+    if (new URL(url ?? "", location.href).pathname === location.pathname) {
+      const here = location.href;
+      before ??= here;
+      setTimeout(() => (before = before === here ? null : before), 1000);
+      history.replaceState(state, title, url);
+    } else {
+      if (before) history.replaceState(state, title, before);
+      before = null;
+      push(state, title, url);
+    }
+  };
+}
+</script>"""
+"""On the way from page to page Streamlit first adds an entry to the browser's history in which the page that is left
+has lost its settings; Back then takes two presses, and the settings are gone. With this there is one entry a page, and
+it keeps the settings."""
+
+
 def start() -> None:
-    """Makes sure that app.py has set up the navigation.
+    """Makes sure that app.py has set up the navigation, and that the browser's Back leads to the page before.
 
     A folder named pages/ makes Streamlit run a page without app.py when the first visit to a new server is a link
     straight to that page; once `st.navigation` has run, this is off for good. Here the first visit switches it off.
@@ -16,3 +71,4 @@ def start() -> None:
         st.session_state["_started"] = True
         PagesManager.uses_pages_directory = False
         st.rerun()
+    st.html(ONE_ENTRY_A_PAGE, unsafe_allow_javascript=True)

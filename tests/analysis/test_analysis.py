@@ -66,6 +66,19 @@ class TestLine:
         assert linear(x + line.flip * 1.001 * step).argmax() != y
         assert linear(x + line.flip * 0.999 * step).argmax() == y
 
+    def test_a_chosen_class_is_reached_no_sooner_than_the_class_changes(self):
+        x, y, _ = attacked(linear, "l2")
+        directions = lab.attack("bim", linear, x, y, target=(y + 1) % 4, norm="l2", eps=3 * SIZE["l2"]).x - x
+        line = along(linear, x, directions, "l2", goal=Goal((y + 1) % 4, targeted=True))
+        at = line.eps[len(line.eps) // 2 :]
+        won = line.logits[len(line.eps) // 2 :].argmax(1) == int(y + 1) % 4
+        first = int(won.nonzero()[0])
+        assert at[first - 1] <= line.reached <= at[first] + 1e-6
+        assert line.flip <= line.reached
+        assert line.noise_reached <= line.noise_share
+        untargeted = along(linear, x, directions, "l2")
+        assert untargeted.reached == untargeted.flip == line.flip
+
     def test_no_flip_is_none(self):
         x, _, delta = attacked(linear, "linf")
         line = along(linear, x, -delta / 1000, "linf")
@@ -231,6 +244,8 @@ class TestStudy:
     def test_the_size_is_told_in_the_attacks_norm(self):
         done = study(Small(3, 10, 16), images(1, 3, 16), "fgsm", params={"eps": 0.5, "norm": "l2"})
         assert done.moved == pytest.approx(0.5, rel=1e-4)
+        smallest = study(Small(3, 10, 16), images(1, 3, 16), "cw", params={"steps": 20, "searches": 2})
+        assert smallest.moved == smallest.result.distance["l2"][0].item()
 
 
 class TestPredict:

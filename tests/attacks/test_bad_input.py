@@ -92,7 +92,7 @@ class TestParameters:
             ("alpha", -0.01, "alpha must lie between 0 and 1"),
             ("alpha", float("nan"), "alpha must be a finite number"),
             ("momentum", 3, "momentum must lie between 0 and 2, not 3"),
-            ("norm", "l3", "norm must be one of linf, l2, not 'l3'"),
+            ("norm", "l3", "norm must be one of linf, l2, l1, not 'l3'"),
             ("norm", None, "norm must be one of linf, l2"),
             ("norm", ["linf"], "norm must be one of linf, l2"),
         ],

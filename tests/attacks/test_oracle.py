@@ -87,8 +87,8 @@ def test_the_gradient_keeps_its_direction_where_the_model_is_certain() -> None:
     margins = goal.margin(net(x))
     certain = (margins > 17) & (margins < 80)
     assert certain.sum() >= 5
-    single = input_gradient(net, x, goal)[1][certain].double()
-    double = input_gradient(net.double(), x.double(), goal)[1][certain]
+    single = input_gradient(net, x, goal.loss)[1][certain].double()
+    double = input_gradient(net.double(), x.double(), goal.loss)[1][certain]
     unit = [g / g.abs().amax(1, keepdim=True) for g in (single, double)]
     cosine = torch.nn.functional.cosine_similarity(*unit)
     assert cosine.min() > 1 - 1e-6

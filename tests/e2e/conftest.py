@@ -104,12 +104,12 @@ class Visitor:
 
     def _answer(self, status: int, url: str) -> None:
         # Streamlit looks for its server below the page's own path first, and then finds it at the root
-        if status >= 400 and "/attack/_stcore/" not in url:
+        if status >= 400 and not any(f"/{page}/_stcore/" in url for page in ("attack", "compare")):
             self.errors.append(f"{status}: {url}")
 
     def open(self, path: str) -> Page:
         self.page.goto(self.server + path)
-        self.page.wait_for_selector("[data-testid=stMain] h3", timeout=120_000)
+        self.page.wait_for_selector("[data-testid=stMain] :is(h3, h4)", timeout=120_000)
         self.rest()
         return self.page
 

@@ -39,8 +39,8 @@ def pixels(page: Page, alt: str) -> np.ndarray:
 def test_the_first_visit_by_a_link_finds_the_whole_app(visit: Visitor) -> None:
     """First in this module: a new server runs the page without app.py unless the page sees to it."""
     page = visit.open(CAT)
-    expect(page.locator("[data-testid=stSidebarNavLink]")).to_contain_text(["Overview", "Attack"])
-    assert page.locator("[data-testid=stSidebarNavLink]").count() == 2
+    expect(page.locator("[data-testid=stSidebarNavLink]")).to_contain_text(["Overview", "Attack", "Compare"])
+    assert page.locator("[data-testid=stSidebarNavLink]").count() == 3
 
 
 def test_every_picture_equals_its_array(visit: Visitor, expected: tuple[torch.Tensor, lab.Result, tuple]) -> None:
@@ -73,24 +73,75 @@ def test_the_downloads_hold_the_result(visit: Visitor, expected: tuple[torch.Ten
     assert told["result"]["attacked"]["class"] == int(result.predictions[0])
 
 
-def test_the_player_scrubs_without_the_server(visit: Visitor) -> None:
+def test_the_player_scrubs_by_mouse_and_keyboard_without_the_server(visit: Visitor) -> None:
     sent: list[object] = []
     visit.page.on("websocket", lambda socket: socket.on("framesent", lambda frame: sent.append(frame)))
     page = visit.open("/attack?image=Tabby+cat&steps=4")
-    chart = page.locator(".st-key-player")
-    chart.locator(".slider-group").wait_for()
+    player = page.locator(".st-key-player")
+    slider, told = player.locator("input[type=range]"), player.locator("output")
+    slider.wait_for()
     page.wait_for_timeout(500)
-    seen = "els => els.map(e => e.getAttribute('href') || e.getAttribute('xlink:href'))"
-    before, asked = chart.locator(".plot-container image").evaluate_all(seen), len(sent)
-    chart.locator(".slider-group").scroll_into_view_if_needed()
-    box = chart.locator(".slider-rail-touch-rect").bounding_box()
+    asked = len(sent)
+    box = player.bounding_box()
     assert box is not None
-    page.mouse.click(box["x"] + box["width"] * 0.26, box["y"] + box["height"] / 2)
-    page.wait_for_timeout(1500)
-    after = chart.locator(".plot-container image").evaluate_all(seen)
-    assert len(before) == len(after) == 2
-    assert before != after
+    assert box["height"] < 600, "the player fits on a screen 900 pixels high, with the tabs above it"
+
+    def pictures() -> list[str]:
+        return player.locator("img").evaluate_all("all => all.map(i => i.src)")
+
+    last = pictures()
+    expect(told).to_contain_text("Iteration 4:")
+    slider.focus()
+    page.keyboard.press("ArrowLeft")
+    expect(told).to_contain_text("Iteration 3:")
+    assert all(now != then for now, then in zip(pictures(), last, strict=True))
+    page.keyboard.press("Space")
+    expect(player.get_by_role("button")).to_have_text("Stop")
+    expect(told).to_contain_text("Iteration 4:")
+    expect(player.get_by_role("button")).to_have_text("Play")
+    assert pictures() == last
+    player.locator(".area").first.click(position={"x": 1, "y": 20})
+    expect(told).to_contain_text("Iteration 0:")
     assert len(sent) == asked
+
+
+def test_back_takes_one_press_and_brings_the_settings_and_the_tab(visit: Visitor) -> None:
+    page = visit.open("/attack?model=Convolutional+net%2C+MNIST")
+    slider = page.locator(".st-key-eps input, .st-key-eps [role=slider]").first
+    slider.focus()
+    for _ in range(2):
+        page.keyboard.press("ArrowRight")
+        visit.rest()
+    page.get_by_role("tab", name="How it works").click()
+    visit.rest()
+    left = page.url
+    assert "eps=" in left
+    page.locator("[data-testid=stSidebarNavLink]", has_text="Overview").click()
+    page.get_by_role("heading", name="Adversarial robustness lab").wait_for()
+    visit.rest()
+    page.go_back()
+    page.locator(".st-key-result h3").wait_for()
+    visit.rest()
+    assert page.url == left
+    expect(page.get_by_role("tab", selected=True)).to_have_text("How it works")
+    assert "89/255" in page.locator(".st-key-eps").inner_text() or "102/255" in page.locator(".st-key-eps").inner_text()
+
+
+def test_an_attack_goes_to_the_compare_page_as_it_is(visit: Visitor, browser: Browser, server: str) -> None:
+    page = visit.open("/attack?model=Convolutional+net%2C+MNIST&attack=PGD&eps=64%2F255&mnist_image=4")
+    verdict = visit.verdict()
+    page.locator(".st-key-compare a").click()
+    page.locator(".st-key-result h4").first.wait_for()
+    visit.rest()
+    told = page.locator(".st-key-result h4").all_inner_texts()
+    assert told[0] == f"A: {verdict}"
+    other = Visitor(browser, server)
+    other.page.goto(page.url)
+    other.page.locator(".st-key-result h4").first.wait_for(timeout=60_000)
+    other.rest()
+    assert other.page.locator(".st-key-result h4").all_inner_texts() == told
+    other.context.close()
+    assert not other.errors
 
 
 def test_settings_travel_in_the_link(visit: Visitor, browser: Browser, server: str) -> None:
@@ -160,7 +211,7 @@ def test_a_photograph_from_the_camera_is_attacked(visit: Visitor) -> None:
     assert (pixels(page, "Clean") != before).any()
 
 
-@pytest.mark.parametrize("path", ["/", "/attack"])
+@pytest.mark.parametrize("path", ["/", "/attack", "/compare"])
 @pytest.mark.parametrize("width", [390, 1920])
 def test_no_page_is_wider_than_the_screen(browser: Browser, server: str, path: str, width: int) -> None:
     visitor = Visitor(browser, server, width)

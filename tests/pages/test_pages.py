@@ -15,7 +15,9 @@ from streamlit.testing.v1 import AppTest
 
 import lab
 from lab.attacks import CATALOG
+from lab.types import Access
 from lab.ui import jobs
+from lab.ui.scenario import attack_label
 
 ROOT = Path(__file__).resolve().parents[2]
 MNIST = {"model": "Convolutional net, MNIST", "attack": "BIM (I-FGSM)"}
@@ -39,22 +41,26 @@ def settle(at: AppTest, seconds: float = 60) -> AppTest:
         time.sleep(0.1)
 
 
-def attack_page(**query: str) -> AppTest:
+def open_page(page: str, **query: str) -> AppTest:
     at = app()
     at.query_params.update(query)
-    return settle(at.switch_page("pages/attack.py"))
+    return settle(at.switch_page(f"pages/{page}.py"))
+
+
+def attack_page(**query: str) -> AppTest:
+    return open_page("attack", **query)
 
 
 def verdict(at: AppTest) -> str:
     return next(m.value for m in at.markdown if m.value.startswith("### "))
 
 
-@pytest.mark.parametrize("page", ["pages/overview.py", "pages/attack.py"])
+@pytest.mark.parametrize("page", ["pages/overview.py", "pages/attack.py", "pages/compare.py"])
 @pytest.mark.parametrize("through_app", [True, False])
 def test_every_page_renders(page: str, through_app: bool) -> None:
     at = app("app.py" if through_app else page)
     at = settle(at.switch_page(page) if through_app else at)
-    assert verdict(at)
+    assert any(m.value.startswith(("### ", "#### ")) for m in at.markdown)
 
 
 def test_the_default_scenario_fools_the_model_on_first_paint() -> None:
@@ -72,9 +78,9 @@ def test_the_overview_tells_what_its_stored_result_says() -> None:
 
 
 def test_a_link_restores_the_scenario() -> None:
-    at = attack_page(**MNIST, eps="26/255", steps="7", norm="L∞ (per pixel)", target="3", seed="5", mnist_image="4")
+    at = attack_page(**MNIST, eps="26/255", steps="7", norm="L∞", target="3", seed="5", mnist_image="4")
     assert at.selectbox(key="model").value == "mnist/cnn"
-    assert at.slider(key="steps").value == 7
+    assert at.select_slider(key="steps").value == 7
     assert at.select_slider(key="eps").value == 26
     assert at.selectbox(key="target").value == "3"
     assert at.number_input(key="seed").value == 5
@@ -133,7 +139,7 @@ def test_another_data_set_brings_its_own_epsilon_and_target() -> None:
 @pytest.mark.parametrize(
     ("tab", "marker"),
     [
-        ("Epsilon", "class flips at first"),
+        ("Epsilon", "class changes at first"),
         ("Saved as a file", "A PNG rounds every value"),
         ("Take away", "The Python that computes this"),
         ("How it works", "Adversarial Examples in the Physical World"),
@@ -152,15 +158,189 @@ def test_every_tab_shows_its_result(tab: str, marker: str) -> None:
     assert any(marker in t for t in texts), texts
 
 
+def short(key: str) -> dict[str, str]:
+    """Settings with which an attack on an MNIST digit ends soon."""
+    small = {"steps": "3", "searches": "1", "version": "quick"}
+    return {p.name: small[p.name] for p in CATALOG[key].params if p.name in small}
+
+
 @pytest.mark.parametrize("key", list(lab.catalog()["attacks"]))
 def test_the_page_offers_every_attack(key: str) -> None:
+    spec = CATALOG[key]
     at = app()
-    at.query_params.update(MNIST | {"attack": CATALOG[key].name, "steps": "3"})
+    at.query_params.update(MNIST | {"attack": attack_label(spec)} | short(key))
+    at = at.switch_page("pages/attack.py")
+    at.session_state["detail"] = "How it works"
+    settle(at)
+    request = at.session_state["_applied_attack"].request
+    assert request.attack == key
+    assert set(request.params) == {p.name for p in spec.params}
+    assert "Convolutional net" in verdict(at)
+    told = "\n".join(m.value for m in at.markdown)
+    assert spec.access.value in told
+    assert all(paper.url in told for paper in spec.papers)
+
+
+@pytest.mark.parametrize("key", list(lab.catalog()["attacks"]))
+def test_every_attack_of_the_form_starts_at_its_own_defaults(key: str) -> None:
+    at = app()
+    at.query_params.update(MNIST | {"eps": "52/255"})
+    at.switch_page("pages/attack.py").run()
+    at.selectbox(key="attack").set_value(key).run()
+    assert not at.exception
+    for p in CATALOG[key].params:
+        if p.name == "eps":
+            assert at.select_slider(key="eps").value == 52
+        elif p.kind is int and not p.optional:
+            assert at.select_slider(key=p.name).value == p.default
+
+
+def test_attacks_are_grouped_by_what_they_see() -> None:
+    offered = attack_page(**MNIST).selectbox(key="attack").options
+    order = [attack_label(spec) for access in Access for spec in CATALOG.values() if spec.access is access]
+    assert offered == order
+
+
+def texts(at: AppTest) -> str:
+    return "\n".join(e.value for e in (*at.markdown, *at.caption))
+
+
+def film(at: AppTest) -> dict:
+    (player,) = at.get("bidi_component")
+    return json.loads(player.proto.json)
+
+
+def test_a_smallest_change_is_told_with_its_curve() -> None:
+    at = attack_page(**MNIST | {"attack": "DeepFool"})
+    found = at.session_state["_shown"].study.result
+    assert f"the smallest change found is {found.distance['l2'][0]:.3g} in L2" in verdict(at)
+    told = film(at)
+    curve = told["curves"][0]
+    assert "smallest change" in curve["title"]
+    assert curve["values"][-1] == pytest.approx(found.distance["l2"][0].item(), rel=1e-6)
+    assert curve["values"][0] is None
+    assert told["axis"] == "iterations"
+
+
+def test_a_black_box_attack_is_told_by_its_queries() -> None:
+    at = attack_page(**MNIST | {"attack": "Square (scores only)", "eps": "4/255", "steps": "2000"})
+    frames = at.session_state["_shown"].study.result.frames
+    assert len(frames) > 200
+    told = film(at)
+    assert told["axis"] == "queries of the model"
+    assert told["at"][-1] == int(frames[-1].queries[0])
+    assert "margin" in told["curves"][0]["title"]
+    assert len(told["stops"]) <= 17
+    assert len(told["at"]) < 900
+
+
+def test_with_a_goal_the_loss_shown_is_the_falling_one_of_the_goal() -> None:
+    at = attack_page(**MNIST | {"target": "3"})
+    (loss,) = (c for c in film(at)["curves"] if "cross-entropy" in c["title"])
+    assert "goal" in loss["title"]
+    assert loss["values"][0] > loss["values"][-1] >= 0
+
+
+def test_the_line_tells_change_of_class_and_goal_apart() -> None:
+    at = app()
+    at.query_params.update(MNIST | {"target": "3"})
+    at = at.switch_page("pages/attack.py")
+    at.session_state["detail"] = "Epsilon"
+    settle(at)
+    assert re.search(r"class changes at first at .*, and the goal, \*3\*, is reached (at|nowhere)", texts(at))
+    assert "reach the goal" in texts(at)
+
+
+@pytest.mark.parametrize(("norm", "step"), [("L∞", "sign"), ("L2", "lVert #1")])
+def test_the_formula_is_that_of_the_norm(norm: str, step: str) -> None:
+    at = app()
+    at.query_params.update(MNIST | {"norm": norm})
+    at = at.switch_page("pages/attack.py")
+    at.session_state["detail"] = "How it works"
+    settle(at)
+    assert all(step in e.value for e in at.latex)
+    for letter in (r"$\epsilon$", r"$\Pi$", "$J$", "$y$"):
+        assert letter in texts(at)
+
+
+def test_the_open_tab_stays_open_across_pages() -> None:
+    at = app()
+    at.query_params.update(MNIST)
     at = at.switch_page("pages/attack.py")
     at.session_state["detail"] = "Perturbation"
     settle(at)
-    assert at.session_state["_applied"].request.attack == key
-    assert "Convolutional net" in verdict(at)
+    settle(at.switch_page("pages/overview.py"))
+    settle(at.switch_page("pages/attack.py"))
+    assert at.session_state["detail"] == "Perturbation"
+    assert "Spectrum" in texts(at)
+
+
+def test_an_upload_keeps_its_name_across_pages_until_removed() -> None:
+    at = attack_page(**MNIST)
+    at.segmented_control(key="source").set_value("Upload")
+    settle(at)
+    at.file_uploader(key="upload").upload("my cat.png", GOOD["cmyk"], "image/png")
+    settle(at)
+    settle(at.switch_page("pages/overview.py"))
+    settle(at.switch_page("pages/attack.py"))
+    assert "In use: my cat.png, 40 x 50" in texts(at)
+    at.button(key="remove_upload").click()
+    settle(at)
+    assert "In use" not in texts(at)
+    assert "the bundled picture is used" in texts(at)
+
+
+BOTH = {"model": "Convolutional net, MNIST", "a_attack": "FGSM", "b_attack": "DeepFool", "mnist_image": "4"}
+
+
+def verdicts(at: AppTest) -> list[str]:
+    return [m.value for m in at.markdown if m.value.startswith("#### ")]
+
+
+def test_compare_shows_two_attacks_on_the_same_picture() -> None:
+    at = open_page("compare", **BOTH, a_eps="52/255", b_candidates="3", seed="2")
+    a, b = at.session_state["_shown_compare"]
+    assert (a.scenario.request.attack, a.scenario.request.params["eps"]) == ("fgsm", 52 / 255)
+    assert (b.scenario.request.attack, b.scenario.request.params["candidates"]) == ("deepfool", 3)
+    assert a.scenario.request.seed == b.scenario.request.seed == 2
+    assert a.scenario.request.image == b.scenario.request.image == "4"
+    assert (a.study.clean == b.study.clean).all()
+    told = verdicts(at)
+    assert told[0].startswith("#### A: Convolutional net")
+    assert "no pixel moved" in told[0]
+    assert "smallest change found" in told[1]
+    scales = [c.value for c in at.caption if c.value.startswith("amplified")]
+    assert len(scales) == 2
+    assert len(set(scales)) == 1
+    table = at.dataframe[0].value
+    assert list(table["attack"]) == ["A: FGSM", "B: DeepFool"]
+    curves = json.loads(at.get("plotly_chart")[0].proto.spec)["data"]
+    assert [c["name"] for c in curves if c["mode"] != "text"] == ["A: FGSM", "B: DeepFool"]
+
+
+def test_compare_waits_for_run_and_keeps_its_state_across_pages() -> None:
+    at = open_page("compare", model=BOTH["model"])
+    before = verdicts(at)
+    at.selectbox(key="b_attack").set_value("bim")
+    settle(at)
+    assert verdicts(at) == before
+    assert any("settings have changed" in i.value for i in at.info)
+    at.button(key="run").click()
+    settle(at)
+    assert "no pixel moved" in verdicts(at)[1]
+    after = verdicts(at)
+    settle(at.switch_page("pages/overview.py"))
+    settle(at.switch_page("pages/compare.py"))
+    assert at.selectbox(key="b_attack").value == "bim"
+    assert verdicts(at) == after
+
+
+def test_a_nonsense_link_to_compare_is_told() -> None:
+    at = app()
+    at.query_params.update(BOTH | {"a_attack": "nonsense", "b_candidates": "-1"})
+    at.switch_page("pages/compare.py").run()
+    assert "a_attack “nonsense”" in at.warning[0].value
+    assert "b_candidates “-1”" in at.warning[0].value
 
 
 def file(make: Callable[[io.BytesIO], object]) -> bytes:
@@ -210,7 +390,7 @@ def test_an_unusual_upload_is_attacked(case: str) -> None:
     at.button(key="run").click()
     settle(at)
     assert not at.error
-    assert at.session_state["_applied"].request.dataset == "file"
+    assert at.session_state["_applied_attack"].request.dataset == "file"
     assert verdict(at)
 
 

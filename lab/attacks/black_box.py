@@ -1,0 +1,114 @@
+"""SPSA and NES: the steps of a gradient attack along gradients that are estimated from scores alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from lab.attacks.norms import NORMS, draw
+from lab.params import param
+from lab.types import Goal, Iterate, Model, Steps
+
+VALUES = {"cpu": 2**19, "cuda": 2**26}
+"""About how many pixel values a call of the model may hold, where an attack is free to cut its queries into calls."""
+
+
+def portions(count: int, x: Tensor) -> Iterator[int]:
+    """Cuts `count` queries for each of the images x [N,...] into calls of the model that fit caches and memory.
+
+    The portions add up to `count`. Random numbers must be drawn query by query, so as not to depend on the cut.
+    """
+    size = max(1, VALUES.get(x.device.type, VALUES["cpu"]) // max(1, x.numel()))
+    for start in range(0, count, size):
+        yield min(size, count - start)
+
+
+def ask(model: Model, probes: Tensor, goal: Goal) -> tuple[Tensor, Tensor]:
+    """Logits [B,N,K] and margins [B,N] of B queries for each of N images, probes [B,N,C,H,W], in one call."""
+    logits = model(probes.flatten(0, 1))
+    margins = Goal(goal.labels.repeat(len(probes)), goal.targeted).margin(logits)
+    return logits.unflatten(0, probes.shape[:2]), margins.view(probes.shape[:2])
+
+
+@dataclass(frozen=True)
+class ScoreAttack:
+    """Estimates the gradient of the margin from scores at pairs of opposite points, and steps along it.
+
+    Where a gradient attack would ask for a gradient, this asks for the scores at x + delta v and x - delta v along
+    random directions v and averages the differences; the mean of that is the gradient, were the model linear. The
+    directions are the same for all images of a batch.
+
+    Source: SPSA, Uesato et al. 2018, algorithm 1 (signs); NES, Ilyas et al. 2018, algorithm 1 (normal).
+    Deviation: both ascend the margin, as SPSA does, where NES takes the probability of a class. The step is the
+        norm's steepest one along the estimate and its momentum, as NES does it, where SPSA uses Adam. Points asked for are
+        clipped to [0,1], so that they are images.
+    """
+
+    eps: float = param(
+        8 / 255,
+        bounds={"linf": (0, 1), "l2": (0, 100)},
+        bounds_by="norm",
+        unit="(pixels lie in [0,1])",
+        pixels=True,
+        help="Largest perturbation: at 4/255 each value of 0 to 255 may change by at most 4; in L2, its length.",
+    )
+    steps: int = param(10, bounds=(1, 1000), help="How many times the estimated gradient is followed.")
+    samples: int = param(
+        128, bounds=(1, 10_000), unit="pairs", help="Random directions in each estimate; two queries each."
+    )
+    alpha: float | None = param(
+        None,
+        bounds={"linf": (0, 1), "l2": (0, 100)},
+        bounds_by="norm",
+        unit="(pixels lie in [0,1])",
+        pixels=True,
+        advanced=True,
+        help="Size of one step. Automatic: 5 eps/steps.",
+    )
+    momentum: float = param(
+        0.9, bounds=(0, 1), advanced=True, help="Share of the earlier estimates that each step keeps."
+    )
+    delta: float = param(0.01, bounds=(1e-5, 1), advanced=True, help="How far from the image the scores are asked for.")
+    norm: Literal["linf", "l2"] = param("linf", help="How the size of the perturbation is measured.")
+    directions: Literal["signs", "normal"] = param(
+        "signs", advanced=True, help="Random directions: plus or minus one in every pixel, or normally distributed."
+    )
+
+    @property
+    def step_size(self) -> float:
+        """alpha, or its automatic value."""
+        return 5 * self.eps / self.steps if self.alpha is None else self.alpha
+
+    def __call__(self, model: Model, x: Tensor, goal: Goal, rng: torch.Generator) -> Steps:
+        """Yields steps+1 iterates; all but the last carry their logits, for one query each."""
+        norm = NORMS[self.norm]
+        clean, velocity = x, torch.zeros_like(x)
+        for _ in range(self.steps):
+            logits = model(x)
+            rows = yield Iterate(x, logits)
+            if rows is not None:
+                x, clean, velocity, goal = x[rows], clean[rows], velocity[rows], goal.rows(rows)
+            velocity = self.momentum * velocity + self.estimate(model, x, goal, rng)
+            x = norm.ball(clean, self.eps)(x + self.step_size * norm.steepest(velocity))
+        yield Iterate(x)
+
+    def estimate(self, model: Model, x: Tensor, goal: Goal, rng: torch.Generator) -> Tensor:
+        """The gradient [N,...] by which each image's margin falls, from 2*samples queries for each of them."""
+        total = torch.zeros_like(x)
+        for count in portions(self.samples, torch.cat([x, x])):
+            v = torch.cat([self._direction(rng, x) for _ in range(count)])
+            shift = self.delta * v.unsqueeze(1)
+            _, margins = ask(model, torch.cat([x + shift, x - shift]).clamp_(0, 1), goal)
+            ahead, behind = margins.chunk(2)
+            total += torch.einsum("bn,bchw->nchw", behind - ahead, v)
+        return total / (2 * self.delta * self.samples)
+
+    def _direction(self, rng: torch.Generator, x: Tensor) -> Tensor:
+        """One random direction [1,...] for all images."""
+        if self.directions == "normal":
+            return draw(rng, x, normal=True)
+        return torch.where(draw(rng, x) < 0, -1.0, 1.0).to(x)

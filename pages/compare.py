@@ -1,0 +1,16 @@
+"""Two attacks on one picture and one model, side by side."""
+
+import streamlit as st
+
+from lab.ui import compare_page as page
+from lab.ui.start import start
+
+start()
+pair = page.settle(page.choose())
+if pair is None:
+    st.info("Choose a picture and settings that work; the reason is written beside them.")
+    st.stop()
+both = page.attacked(pair)
+if both is not None:
+    with st.container(key="result"):
+        page.show(both)

@@ -1,0 +1,169 @@
+"""Folding: the faster equal of a network answers the same, and whatever has none stays as it is."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+import lab
+from lab.folding import fold
+from tests.conftest import images
+
+
+class Padded(nn.Conv2d):
+    """Pads more on the right and below, as TensorFlow does, then convolves without padding."""
+
+    def forward(self, x):
+        return super().forward(nn.functional.pad(x, (0, 1, 0, 1)))
+
+
+def network(*, stride=2, seed=0):
+    torch.manual_seed(seed)
+    net = nn.Sequential(
+        Padded(3, 8, 3, stride=stride, bias=False),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.Conv2d(8, 6, 3, padding=1),
+        nn.BatchNorm2d(6, affine=False),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(6, 10),
+    )
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.running_mean, -0.3, 0.3)
+            nn.init.uniform_(module.running_var, 0.1, 0.5)
+    return net.eval()
+
+
+def gradient(model, x):
+    x = x.clone().requires_grad_()
+    return torch.autograd.grad(model(x).square().sum(), x)[0]
+
+
+def test_norms_and_padding_are_folded_into_convolutions_and_nothing_else_changes():
+    net, x = network(), images(4, 3)
+    before = copy.deepcopy(net.state_dict())
+    found = fold(net, x)
+    assert not any(isinstance(m, nn.BatchNorm2d | Padded) for m in found.model.modules())
+    assert torch.allclose(found.model(x), net(x), atol=1e-5)
+    assert torch.allclose(gradient(found.model, x), gradient(net, x), atol=1e-5)
+    assert 0 <= found.error < 1e-5
+    assert all(torch.equal(before[k], v) for k, v in net.state_dict().items())
+    assert sum(isinstance(m, nn.BatchNorm2d) for m in net.modules()) == 2
+
+
+def test_it_is_kept_until_the_weights_change():
+    net, x = network(), images(4, 3)
+    first = fold(net, x).model
+    assert fold(net, x).model is first
+    with torch.no_grad():
+        net[0].weight.mul_(1.5)
+    changed = fold(net, x).model
+    assert changed is not first
+    assert torch.allclose(changed(x), net(x), atol=1e-5)
+    net[3].weight.data *= 0.5  # a way to write that leaves no trace in the tensor's version
+    assert torch.allclose(fold(net, x).model(x), net(x), atol=1e-5)
+
+
+class Straight(torch.autograd.Function):
+    """Rounds forwards, lets the gradient through backwards."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return (x * 15).round() / 15
+
+    @staticmethod
+    def backward(ctx, g):
+        return g
+
+
+class Rounded(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.net = network()
+
+    def forward(self, x):
+        return self.net(Straight.apply(x))
+
+
+def test_a_backward_of_its_own_is_kept():
+    net, x = Rounded().eval(), images(4, 3)
+    assert gradient(net, x).abs().sum() > 0
+    assert torch.allclose(gradient(fold(net, x).model, x), gradient(net, x), atol=1e-5)
+
+
+class Counting(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.net, self.asked, self.seen = network(), 0, []
+
+    def forward(self, x):
+        self.asked += len(x)
+        self.seen.append(len(x))
+        return self.net(x)
+
+
+class Noisy(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.net = network()
+
+    def forward(self, x):
+        return self.net(x + 0.5 * torch.randn_like(x))
+
+
+class Twice(nn.Module):
+    """Uses what a convolution answers with its norm and without."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 10, 3), nn.BatchNorm2d(10)
+        nn.init.uniform_(self.norm.running_var, 0.1, 0.5)
+
+    def forward(self, x):
+        y = self.conv(x)
+        return (y + self.norm(y)).mean((2, 3))
+
+
+def hooked():
+    net = network()
+    net[3].register_forward_hook(lambda module, given, answer: answer * 2)
+    return net
+
+
+@pytest.mark.parametrize("make", [Counting, Noisy, Twice, hooked, lambda: network().eval().forward])
+def test_what_a_copy_would_not_do_the_same_stays_as_it_is(make):
+    model, x = make(), images(4, 3)
+    if isinstance(model, nn.Module):
+        model.eval()
+    state = torch.get_rng_state()
+    assert fold(model, x).model is model
+    assert torch.equal(torch.get_rng_state(), state)
+    if isinstance(model, Counting):
+        assert (model.asked, model.seen) == (0, [])
+
+
+def test_the_verdict_is_the_models_own():
+    """Success, classes and confidence are those of the model itself at the image that is handed back."""
+    net, x = network(), images(8, 3)
+    y = net(x).argmax(1)
+    for key in ("bim", "deepfool", "fmn"):
+        result = lab.attack(key, net, x, y)
+        with torch.no_grad():
+            logits = net(result.x)
+        assert torch.equal(result.predictions, logits.argmax(1))
+        assert torch.equal(result.confidence, logits.softmax(1).amax(1))
+        assert torch.equal(result.success, logits.argmax(1) != y)
+
+
+def test_the_lites_lose_their_norms_and_most_of_their_padding():
+    model = lab.load_model("imagenet/efficientnet_lite0")
+    x = torch.rand(2, 3, 224, 224, generator=torch.Generator().manual_seed(1))
+    fast = fold(model, x).model
+    assert not any(isinstance(m, nn.BatchNorm2d) for m in fast.modules())
+    assert all(type(m) is nn.Conv2d for m in fast.modules() if isinstance(m, nn.Conv2d))
+    with torch.no_grad():
+        assert torch.allclose(fast(x), model(x), atol=1e-4)
