@@ -19,9 +19,11 @@ from lab.types import ModelError
 SHIPPED = (
     "mnist/cnn",
     "mnist/cnn_pgd_at",
+    "mnist/cnn_trades",
     "mnist/capsnet",
     "mnist/cnn_half_a",
     "mnist/cnn_half_b",
+    "mnist/maxout",
     "mnist/mlp",
     "mnist/rbf",
     "mnist/softmax",

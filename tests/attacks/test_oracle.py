@@ -104,3 +104,60 @@ def test_deepfool_ends_at_the_boundary(norm, targeted, classes):
     assert result.success.all()
     assert (result.distance[norm] <= 1.03 * radius.flatten()).all()
     assert (result.distance[norm] >= radius.flatten() * 0.999).all()
+
+
+@pytest.mark.parametrize("targeted", [False, True])
+@pytest.mark.parametrize(
+    ("key", "norm", "params"),
+    [
+        ("cw", "l2", {"searches": 14, "steps": 150}),
+        ("lbfgs", "l2", {"searches": 12, "weight": 0.01}),
+        ("fmn", "l2", {}),
+        ("fmn", "linf", {"norm": "linf"}),
+        ("fab", "l2", {"norm": "l2"}),
+        ("fab", "linf", {}),
+    ],
+)
+def test_a_minimum_norm_attack_ends_near_the_smallest_distance(key, norm, params, targeted):
+    model, x, y, nearest, radius = case(5, norm)
+    result = lab.attack(key, model, x, y, target=nearest if targeted else None, **params)
+    assert result.success.all()
+    assert (result.distance[norm] <= 1.05 * radius).all()
+    assert (result.distance[norm] >= 0.999 * radius).all()
+
+
+def test_in_l1_the_whole_change_goes_into_the_steepest_value():
+    """Between two classes, far from the ends of the range, one value is the cheapest way."""
+    model, x, y, _, _ = case(2, "l2")
+    steep = (model.w[0] - model.w[1]).abs().max()
+    with torch.no_grad():
+        radius = Goal(y).margin(model(x)) / steep
+    room = radius < ROOM
+    result = lab.attack("fmn", model, x[room], y[room], norm="l1", steps=300)
+    assert room.sum() >= 5
+    assert result.success.all()
+    assert (result.distance["l1"] <= 1.05 * radius[room]).all()
+    assert (result.distance["l1"] >= 0.999 * radius[room]).all()
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("key", ["apgd", "autoattack"])
+def test_the_strongest_attacks_find_the_smallest_radius_too(key, norm):
+    model, x, y, _, radius = case(5, norm)
+    for i in range(0, len(x), 4):
+        row, eps = slice(i, i + 1), float(radius[i])
+        more = {"version": "quick"} if key == "autoattack" else {}
+        assert not lab.attack(key, model, x[row], y[row], eps=0.99 * eps, norm=norm, **more).success.item()
+        assert lab.attack(key, model, x[row], y[row], eps=1.01 * eps, norm=norm, **more).success.item()
+
+
+def test_jsma_changes_the_pair_that_the_saliency_map_names():
+    """Against a search over all pairs, on a linear model."""
+    model, x, y, nearest, _ = case(5, "l2")
+    i, others = 3, [k for k in range(5) if k != int(nearest[3])]
+    result = lab.attack("jsma", model, x[i : i + 1], y[i : i + 1], target=nearest[i : i + 1], theta=0.01, gamma=0.05)
+    a, b = model.w[nearest[i]].detach(), model.w[others].sum(0).detach()
+    pairs = [(p, q) for p in range(48) for q in range(p) if a[p] + a[q] > 0 and b[p] + b[q] < 0]
+    best = max(pairs, key=lambda pair: -(a[list(pair)].sum() * b[list(pair)].sum()))
+    changed = (result.x - x[i : i + 1]).flatten().nonzero().flatten().tolist()
+    assert sorted(best) == changed
