@@ -7,6 +7,7 @@ import platform
 import weakref
 from collections.abc import Iterator
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -49,6 +50,12 @@ def in_eval_mode(model: Model) -> Model:
     if isinstance(model, nn.Module) and any(m.training for m in model.modules()):
         return copy.deepcopy(model).eval()
     return model
+
+
+def twin(model: nn.Module) -> nn.Module:
+    """A copy of a network in eval mode that shares its weights: hooks can be put on it, and parts replaced."""
+    shared: dict[int, Any] = {id(t): t for t in (*model.parameters(), *model.buffers())}
+    return copy.deepcopy(model, shared).eval()
 
 
 def chunks(model: Model, x: Tensor, ask: Model | None = None) -> Iterator[slice]:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lab import devices
 from lab.types import Model
 
 CLOSE = 1e-4
@@ -82,7 +83,7 @@ def fold(model: Model, x: Tensor, *, gradients: bool = True) -> Folded:
 
 def _made(model: nn.Module, x: Tensor) -> nn.Module | None:
     """The copy, folded; None where asking it changes it."""
-    fast = copy.deepcopy(model, {id(t): t for t in (*model.parameters(), *model.buffers())})
+    fast = devices.twin(model)
     state = _state(fast)
     calls = _calls(fast, x)
     if _state(fast) != state:
