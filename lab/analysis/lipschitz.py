@@ -80,7 +80,7 @@ def operator_norm(layer: Callable[[Tensor], Tensor], like: Tensor, *, iterations
         if layer.running_var is None:
             return 1.0
         scale = torch.rsqrt(layer.running_var + layer.eps) * (1 if layer.weight is None else layer.weight)
-        return float(scale.abs().max())
+        return float(scale.detach().abs().max())
     v = torch.randn(like.shape, generator=torch.Generator().manual_seed(seed)).to(like)
     origin = torch.zeros_like(like)
     norm = 0.0
