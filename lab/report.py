@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from lab import devices
+from lab.analysis.activations import Depth
 from lab.analysis.study import Study
 from lab.attacks.catalog import find
 
@@ -70,6 +71,14 @@ def _class(index: int, classes: Sequence[str]) -> dict[str, Any]:
     return {"class": index, "name": classes[index]}
 
 
+def profile(found: Depth) -> list[dict[str, Any]]:
+    """A depth profile, one entry a stage, ready for JSON."""
+    return [
+        {"stage": layer.name, "kind": layer.kind, "shape": list(layer.shape), "attack": attack, "noise": noise}
+        for layer, attack, noise in zip(found.layers, found.attack.tolist(), found.noise.tolist(), strict=True)
+    ]
+
+
 def arrays(done: Study) -> bytes:
     """An .npz archive with the clean and the attacked image, their difference and the probabilities, 32-bit floats."""
     file = io.BytesIO()
@@ -112,6 +121,16 @@ def python(request: Request) -> str:
             f'print(name, f"{{result.confidence[0]:.1%}}", "moved by", result.distance["{norm}"][0].item())',
         )
     )
+
+
+LOOK_INSIDE = """
+from lab.analysis.activations import depth
+
+found = depth(model, x, result.x)
+for layer, moved, noise in zip(found.layers, found.attack, found.noise):
+    print(f"{layer.name:32} moved by {moved:.1%}, by noise of the same length {noise:.1%}")
+"""
+"""What follows `python` to look into the network."""
 
 
 def _literal(value: Any, pixels: bool) -> str:

@@ -14,7 +14,7 @@ from lab.analysis.activations import network
 from lab.attacks.norms import TINY
 from lab.types import Model
 
-TOLERANCE = 1e-6
+TOLERANCE = 1e-4
 """The iteration ends when the norm changes by less than this share."""
 Affine = nn.Linear | nn.Conv2d | nn.BatchNorm2d
 
@@ -34,7 +34,14 @@ class Stretch:
     norm: float
 
 
-def operator_norms(model: Model, x: Tensor, *, iterations: int = 200, seed: int = 0) -> tuple[Stretch, ...]:
+def operator_norms(
+    model: Model,
+    x: Tensor,
+    *,
+    iterations: int = 100,
+    seed: int = 0,
+    watch: Callable[[float], None] = lambda share: None,
+) -> tuple[Stretch, ...]:
     """The operator norm (L2) of every linear and convolutional layer and batch norm, in the order of the calls.
 
     Power iteration through the layer itself, so that padding, stride and groups count as they are.
@@ -44,6 +51,7 @@ def operator_norms(model: Model, x: Tensor, *, iterations: int = 200, seed: int 
         x: one image [1,C,H,W], for the sizes that the layers get.
         iterations: most steps of the iteration.
         seed: of its start.
+        watch: told the share of the layers that is done.
 
     Source: Szegedy et al. 2013, section 4.3.
     """
@@ -56,10 +64,12 @@ def operator_norms(model: Model, x: Tensor, *, iterations: int = 200, seed: int 
         net(x[:1].to(devices.of(net, x)))
     for module in net.modules():
         module._forward_pre_hooks.clear()
-    return tuple(
-        Stretch(name, type(module).__name__, operator_norm(module, seen, iterations=iterations, seed=seed))
-        for name, (module, seen) in given.items()
-    )
+    found = []
+    for k, (name, (module, seen)) in enumerate(given.items()):
+        watch(k / len(given))
+        norm = operator_norm(module, seen, iterations=iterations, seed=seed)
+        found.append(Stretch(name, type(module).__name__, norm))
+    return tuple(found)
 
 
 def bound(norms: tuple[Stretch, ...]) -> float:
@@ -82,13 +92,14 @@ def operator_norm(layer: Callable[[Tensor], Tensor], like: Tensor, *, iterations
         scale = torch.rsqrt(layer.running_var + layer.eps) * (1 if layer.weight is None else layer.weight)
         return float(scale.detach().abs().max())
     v = torch.randn(like.shape, generator=torch.Generator().manual_seed(seed)).to(like)
-    origin = torch.zeros_like(like)
+    with torch.no_grad():
+        offset = layer(torch.zeros_like(like))
     norm = 0.0
     for _ in range(iterations):
         v = v / v.norm().clamp(min=TINY)
         with torch.enable_grad():
             u = v.detach().requires_grad_()
-            stretched = layer(u) - layer(origin).detach()
+            stretched = layer(u) - offset
             size = float(stretched.detach().norm())
             (v,) = torch.autograd.grad(stretched, u, stretched.detach())  # the transpose of the linear part
         if abs(size - norm) <= TOLERANCE * size:

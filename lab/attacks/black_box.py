@@ -13,7 +13,7 @@ from lab.attacks.norms import NORMS, draw
 from lab.params import param
 from lab.types import Goal, Iterate, Model, Steps
 
-VALUES = {"cpu": 2**19, "cuda": 2**26}
+VALUES = {"cpu": 2**19, "cuda": 2**24}
 """About how many pixel values a call of the model may hold, where an attack is free to cut its queries into calls."""
 
 
@@ -43,9 +43,9 @@ class ScoreAttack:
     directions are the same for all images of a batch.
 
     Source: SPSA, Uesato et al. 2018, algorithm 1 (signs); NES, Ilyas et al. 2018, algorithm 1 (normal).
-    Deviation: both ascend the margin, as SPSA does, where NES takes the probability of a class. The step is the
-        norm's steepest one along the estimate and its momentum, as NES does it, where SPSA uses Adam. Points asked for are
-        clipped to [0,1], so that they are images.
+    Deviation: both lower the margin, as SPSA does, where NES takes the probability of a class. The step is the norm's
+        steepest one along the estimate and its momentum, as in NES, where SPSA uses Adam. Points asked for are clipped
+        to [0,1], so that they are images.
     """
 
     eps: float = param(

@@ -8,14 +8,19 @@ from typing import Any
 
 from lab.attacks.apgd import APGD
 from lab.attacks.auto import AutoAttack
+from lab.attacks.black_box import ScoreAttack
 from lab.attacks.deepfool import DeepFool
 from lab.attacks.fab import FAB
 from lab.attacks.fmn import FMN
 from lab.attacks.gradient import GradientAttack
+from lab.attacks.hopskipjump import HopSkipJump
 from lab.attacks.jsma import JSMA
 from lab.attacks.optimise import LBFGS, CarliniWagner
+from lab.attacks.pixel import Pixel
 from lab.attacks.run import Keep
+from lab.attacks.spatial import Spatial
 from lab.attacks.square import Square
+from lab.attacks.universal import Universal
 from lab.params import Param, Value, describe, parse
 from lab.types import Access, Attack, Paper, ParamError
 
@@ -91,7 +96,42 @@ SQUARE = Paper(
     2020,
     "1912.00049",
 )
+UESATO = Paper(
+    "Adversarial Risk and the Dangers of Evaluating Against Weak Attacks",
+    "Uesato, O'Donoghue, van den Oord, Kohli",
+    2018,
+    "1802.05666",
+)
+ILYAS = Paper(
+    "Black-box Adversarial Attacks with Limited Queries and Information",
+    "Ilyas, Engstrom, Athalye, Lin",
+    2018,
+    "1804.08598",
+)
+HOPSKIPJUMP = Paper(
+    "HopSkipJumpAttack: a Query-Efficient Decision-Based Attack", "Chen, Jordan, Wainwright", 2020, "1904.02144"
+)
+ONE_PIXEL = Paper("One Pixel Attack for Fooling Deep Neural Networks", "Su, Vargas, Sakurai", 2019, "1710.08864")
+SPATIAL = Paper(
+    "Exploring the Landscape of Spatial Robustness",
+    "Engstrom, Tran, Tsipras, Schmidt, Madry",
+    2019,
+    "1712.02779",
+)
+UNIVERSAL = Paper("Universal Adversarial Perturbations", "Moosavi-Dezfooli, Fawzi, Fawzi, Frossard", 2017, "1610.08401")
+SHAFAHI = Paper(
+    "Universal Adversarial Training", "Shafahi, Najibi, Xu, Dickerson, Davis, Goldstein", 2020, "1811.11304"
+)
 ITERATIVE = ("eps", "steps", "alpha", "norm")
+
+SCORED = ("eps", "steps", "samples", "alpha", "momentum", "delta", "norm")
+ESTIMATE = {
+    "g": "the estimated gradient",
+    "m": "the margin: the logit of $y$ minus the largest other",
+    "delta": "how far from the picture the scores are asked for",
+    "N": "how many random directions are tried",
+    "i": "one of them",
+}
 
 
 @dataclass(frozen=True)
@@ -112,6 +152,7 @@ class Spec:
         until_reached: the attack is done with an image as soon as its goal is reached.
         norm: the distance that is bounded or kept small, where there is no parameter `norm`: "linf", "l2" or "l0".
         symbols: what the formula's letters mean, in LaTeX, where `lab.attacks.symbols` does not say or says otherwise.
+        joint: one perturbation for the whole batch, so that its images depend on each other.
     """
 
     key: str
@@ -127,6 +168,7 @@ class Spec:
     until_reached: bool = False
     norm: str = "linf"
     symbols: Mapping[str, str] = field(default_factory=dict)
+    joint: bool = False
 
     @property
     def params(self) -> tuple[Param, ...]:
@@ -347,6 +389,10 @@ CATALOG: Mapping[str, Spec] = {
             papers=(AUTOATTACK,),
             make=APGD,
             until_reached=True,
+            symbols={
+                "z": "the picture one plain step on",
+                "eta": "the step size, halved where the loss has stopped rising",
+            },
         ),
         Spec(
             key="fab",
@@ -357,6 +403,12 @@ CATALOG: Mapping[str, Spec] = {
             papers=(FAST_BOUNDARY,),
             make=FAB,
             keep="closest",
+            symbols={
+                "delta": r"the shortest way to the plane, $\delta_t$ from $x_t$, $\delta$ from $x$",
+                "alpha": "how far back towards the clean picture",
+                "eta": "how far beyond the plane",
+                "w": "the gradient of the difference of the two logits",
+            },
         ),
         Spec(
             key="autoattack",
@@ -367,6 +419,105 @@ CATALOG: Mapping[str, Spec] = {
             papers=(AUTOATTACK, FAST_BOUNDARY, SQUARE),
             make=AutoAttack,
             until_reached=True,
+            symbols={
+                "T": "the attack is run towards each of nine classes",
+                "pi": r"the classes by falling logit: $\pi_1$ the first, $\pi_3$ the third",
+            },
+        ),
+        Spec(
+            key="spsa",
+            name="SPSA",
+            summary="Steps along a gradient estimated from the scores at random points around the image.",
+            formula=r"\hat g = \frac{1}{N} \sum_i \frac{m(x_t - \delta v_i) - m(x_t + \delta v_i)}{2\delta}\,v_i,"
+            r"\quad x_{t+1} = \Pi_\epsilon\left(x_t + \alpha\,\step{\textstyle\sum \mu^{t-s}\,\hat g_s}\right)",
+            papers=(UESATO,),
+            make=ScoreAttack,
+            offers=SCORED,
+            access=Access.SCORES,
+            until_reached=True,
+            symbols=ESTIMATE
+            | {"v": "a random direction of plus or minus one in every value", "s": "an earlier iteration"},
+        ),
+        Spec(
+            key="nes",
+            name="NES",
+            summary="SPSA along normally distributed directions: the gradient of the scores around the image.",
+            formula=r"\hat g = \frac{1}{N} \sum_i \frac{m(x_t - \delta v_i) - m(x_t + \delta v_i)}{2\delta}\,v_i,"
+            r"\quad v_i \sim \mathcal{N}(0, I)",
+            papers=(ILYAS,),
+            make=ScoreAttack,
+            preset={"directions": "normal", "delta": 0.001},
+            offers=SCORED,
+            access=Access.SCORES,
+            until_reached=True,
+            symbols=ESTIMATE | {"v": "a random direction, normally distributed", "I": "the identity"},
+        ),
+        Spec(
+            key="hopskipjump",
+            name="HopSkipJump",
+            summary="Walks along the class boundary towards the image by the predicted labels alone.",
+            formula=r"v_t = \sum_{b=1}^{B_t} \left(\phi(x_t + \delta_t u_b) - \bar\phi\right) u_b,\quad "
+            r"x_{t+1} = P\left(x_t + \xi_t\,\step{v_t}\right)",
+            papers=(HOPSKIPJUMP,),
+            make=HopSkipJump,
+            access=Access.LABELS,
+            keep="closest",
+            symbols={
+                "phi": r"1 where the goal is reached, else 0; $\bar\phi$ its mean",
+                "delta": "how far out the probes lie",
+                "b": "one of the probes",
+                "B": r"how many there are, growing with $\sqrt t$",
+                "u": "a random direction",
+                "v": "the way in which the boundary faces",
+                "xi": "the largest of some step sizes that still reaches the goal",
+                "P": "a binary search for the boundary, towards the clean picture",
+            },
+        ),
+        Spec(
+            key="pixel",
+            name="One pixel",
+            summary="Changes one pixel, or a few, to the colours that differential evolution finds.",
+            formula=r"\min_{x'} f_y(x') - \max_{k \ne y} f_k(x') \quad\text{with at most } d \text{ pixels changed}",
+            papers=(ONE_PIXEL,),
+            make=Pixel,
+            access=Access.SCORES,
+            until_reached=True,
+            norm="l0",
+            symbols={"d": "how many pixels may change"},
+        ),
+        Spec(
+            key="spatial",
+            name="Rotation and shift",
+            summary="Turns and shifts the picture, and keeps the movement that is worst for the model.",
+            formula=r"\min_{\theta, a, b}\; f_y(x') - \max_{k \ne y} f_k(x'),\quad x' = R_\theta(x)\ "
+            r"\text{shifted by } (a, b)",
+            papers=(SPATIAL,),
+            make=Spatial,
+            access=Access.SCORES,
+            until_reached=True,
+            norm="l2",
+            symbols={
+                "R": "the picture turned about its middle",
+                "theta": "the angle",
+                "a": "how far right",
+                "b": "how far down",
+            },
+        ),
+        Spec(
+            key="universal",
+            name="Universal perturbation",
+            summary="One and the same perturbation for all pictures, that fools the model on as many as it can.",
+            formula=r"d_{t+1} = \Pi_\epsilon\left(d_t + \alpha\,\step{g_{t+1}}\right),\quad "
+            r"g_{t+1} = \mu\,g_t - \nabla_d \sum_i \max\left(m(x_i + d_t),\,-1\right)",
+            papers=(UNIVERSAL, SHAFAHI),
+            make=Universal,
+            joint=True,
+            symbols={
+                "d": "the perturbation, the same for every picture",
+                "m": "the margin: the logit of $y$ minus the largest other",
+                "i": "one of the pictures",
+                "nabla": "the gradient with respect to the perturbation",
+            },
         ),
         Spec(
             key="gradient",

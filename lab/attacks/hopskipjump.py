@@ -20,7 +20,8 @@ JUMPS = 8
 """How many step sizes are tried at each jump, every one half of that before."""
 CELLS = (1, 2, 4, 8, 16, 0)
 """Cells across the random pictures that a start is looked for in; 0 for as many as the image has pixels."""
-REACH = 1.0
+REACH = 0.02
+"""How far out the probes lie, as a share of the distance (L2) to the image."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class HopSkipJump:
     """Finds a small perturbation from the predicted labels alone.
 
     A start that reaches the goal is found by blending the image with random pictures. Then, again and again: a binary
-    search between it and the image for the boundary, random probes around the point found for the direction in which the
+    search between it and the image for the boundary, random probes around the point found for the way in which the
     boundary faces, and a jump that way. Images for which there is no start yet go on looking for one with the same
     number of queries, and stay as they are until they have one. Every image costs the same queries.
 
@@ -36,9 +37,11 @@ class HopSkipJump:
         starts: images [M,C,H,W] to blend with before any random ones, say some of the target class.
 
     Source: Chen, Jordan, Wainwright 2020, algorithms 1 and 2.
-    Deviation: the step sizes of a jump are tried at once and the largest that stays adversarial is taken, which is where
-        the halving would end; after the last of them the jump is given up. The start is the nearest of many blends,
-        random pictures from one colour to pure noise among them, not the first of uniform noise.
+    Deviation: the step sizes of a jump are tried at once and the largest that stays adversarial is taken, which is
+        where the halving would end; if there is none, the jump is given up. The start is the nearest of many blends,
+        with random pictures from one colour to pure noise, not the first of uniform noise. The probes lie a
+        fixed share of the distance away, and the search for the boundary ends where they would no longer notice: the
+        paper's shrink with the number of values, and in photographs both drown in rounding.
     """
 
     steps: int = param(10, bounds=(1, 1000), help="How often the direction is estimated and a jump made.")
@@ -100,9 +103,8 @@ class HopSkipJump:
         return torch.lerp(clean, F.interpolate(picture, clean.shape[-2:]), (index + 1 - given) / max(count - given, 1))
 
     def _facing(self, model: Model, x: Tensor, clean: Tensor, goal: Goal, queries: int, rng: torch.Generator) -> Tensor:
-        """The direction [N,...] across the boundary near x, estimated from which of the probes around x reach the goal."""
-        radius = NORMS[self.norm].length(x - clean) * REACH / x[0].numel()
-        radius = _rows(radius.clamp(min=TINY), x)
+        """The way [N,...] across the boundary near x, estimated from which of the probes around x reach the goal."""
+        radius = _rows((REACH * NORMS["l2"].length(x - clean)).clamp(min=TINY), x)
         reached, every, hits = torch.zeros_like(x), torch.zeros_like(x), torch.zeros_like(radius)
         for count in portions(queries, x):
             u = torch.stack([draw(rng, x, normal=self.norm == "l2") for _ in range(count)])
@@ -115,7 +117,10 @@ class HopSkipJump:
         return torch.where(hits == 0, -every, torch.where(hits == queries, every, reached - share * every))
 
     def _boundary(self, model: Model, clean: Tensor, far: Tensor, goal: Goal) -> Tensor:
-        """The last point between the clean images and the far ones, which reach the goal, that still reaches it."""
+        """The last point between the clean images and the far ones, which reach the goal, that still reaches it.
+
+        Found to within what a probe, whose direction is random, moves across the boundary.
+        """
         low, high = torch.zeros_like(far[:, :1, :1, :1]), torch.ones_like(far[:, :1, :1, :1])
         span = _rows(NORMS["linf"].length(far - clean), far)
 
@@ -124,8 +129,7 @@ class HopSkipJump:
                 return far.clamp(clean - share * span, clean + share * span)
             return torch.lerp(clean, far, share)
 
-        power = 1.5 if self.norm == "l2" else 2
-        for _ in range(math.ceil(power * math.log2(max(2, far[0].numel())))):
+        for _ in range(math.ceil(math.log2(math.sqrt(far[0].numel()) / REACH))):
             middle = (low + high) / 2
             hit = _rows(_hits(model, at(middle)[None], goal)[0], far)
             low, high = torch.where(hit, low, middle), torch.where(hit, middle, high)

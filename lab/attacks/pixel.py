@@ -16,14 +16,14 @@ from lab.types import Goal, Iterate, Model, Steps
 class Pixel:
     """Changes a few pixels to any colour, and finds which and to what by differential evolution.
 
-    A candidate says where its pixels are and their colours. Every generation each candidate has one child, a third one
-    moved along the difference of two others, and the child takes its parent's place where it brings the image nearer to
-    the goal. The random choices are the same for all images of a batch, their candidates are not. Each candidate of each
-    generation is one query.
+    A candidate says where its pixels are and their colours. Every generation each candidate has one child, another one
+    moved along the difference of two more, and the child takes its parent's place where it brings the image nearer to
+    the goal. The random choices are the same for all images of a batch. Each candidate of each generation is one query.
 
     Source: Su, Vargas, Sakurai 2019, section III.
     Deviation: candidates are ranked by the margin, where the paper takes the probability of a class. Fewer candidates
-        and generations than the paper's 400 and 100 unless asked for. A number that leaves its range is drawn anew.
+        and generations than the paper's 400 and 100 unless asked for. First colours are uniform, where the paper's are
+        normal around gray; a number that leaves its range is drawn anew.
     """
 
     pixels: int = param(1, bounds=(1, 100), help="How many pixels may change.")
@@ -44,8 +44,8 @@ class Pixel:
             if rows is not None:
                 x, goal = x[rows], goal.rows(rows)
                 genes, logits, margins = genes[:, rows], logits[:, rows], margins[:, rows]
-            a, b, c = torch.rand(3, self.population, generator=rng).mul(self.population).long().to(x.device)
-            children = genes[a] + self.scale * (genes[b] - genes[c])
+            a = torch.randperm(self.population, generator=rng).to(x.device)
+            children = genes[a] + self.scale * (genes[a.roll(1)] - genes[a.roll(2)])
             children = torch.where((children < 0) | (children >= 1), self._draw(rng, x), children)
             answers, scores = self._judge(model, x, goal, children)
             better = scores < margins
@@ -73,9 +73,10 @@ class Pixel:
 def paint(x: Tensor, genes: Tensor) -> Tensor:
     """Images [P,N,C,H,W]: each of x [N,C,H,W] with the pixels of candidates [P,N,pixels,2+C]; later ones on top."""
     channels, height, width = x.shape[1:]
-    row, column = (genes[..., 0] * height).long().clamp(0, height - 1), (genes[..., 1] * width).long().clamp(0, width - 1)
+    row = (genes[..., 0] * height).long().clamp(max=height - 1)
+    column = (genes[..., 1] * width).long().clamp(max=width - 1)
     painted = x.flatten(2).repeat(len(genes), 1, 1, 1)
     for k in range(genes.shape[2]):
         at = (row * width + column)[..., k, None, None].expand(-1, -1, channels, 1)
         painted.scatter_(3, at, genes[..., k, 2:, None])
-    return painted.unflatten(3, (height, width))
+    return painted.view(*painted.shape[:3], height, width)

@@ -15,7 +15,7 @@ from lab.types import Goal, Iterate, Model, Steps
 
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 """Of 10,000 steps, those after which the squares' area halves."""
-CROWD = 0.1
+CROWD = 0.2
 """Share of the image that the squares tried at once may cover, so that they hardly overlap."""
 
 Window = tuple[EllipsisType | slice, ...]
@@ -50,7 +50,7 @@ class Square:
         help="Share of the image that the first squares cover.",
     )
     together: int = param(
-        8, bounds=(1, 64), unit="squares", advanced=True, help="At most so many small squares are tried at once."
+        16, bounds=(1, 64), unit="squares", advanced=True, help="At most so many small squares are tried at once."
     )
 
     def __call__(self, model: Model, x: Tensor, goal: Goal, rng: torch.Generator) -> Steps:

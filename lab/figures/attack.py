@@ -21,7 +21,7 @@ NORM_NAMES = {"linf": "L∞", "l2": "L2", "l1": "L1", "l0": "L0"}
 def scaled(value: float, norm: str) -> str:
     """A size for a person: pixels as n/255, counts in full, lengths as they are."""
     if norm == "l0":
-        return f"{value:,.0f} values"
+        return f"{value:,.0f} value{'' if value == 1 else 's'}"
     return f"{value * 255:.3g}/255" if norm == "linf" else f"{value:.3g} in {NORM_NAMES[norm]}"
 
 
@@ -66,8 +66,8 @@ def top_classes(
     figure.update_xaxes(range=[0, 1.12], tickformat=".0%", tickvals=[0, 0.5, 1])
     figure.update_yaxes(type="category")
     figure.update_layout(bargap=0.3, legend_traceorder="reversed", barmode="group")
-    finish(figure, height=80 + 38 * len(chosen), title="Most probable classes", legend=True)
-    return figure.update_layout(margin={"t": 60})
+    finish(figure, height=92 + 38 * len(chosen), title="Most probable classes", legend=True)
+    return figure.update_layout(margin={"t": 72})
 
 
 def times(factor: float) -> str:

@@ -110,7 +110,7 @@ def _curves(frames: Sequence[Frame], row: int, told: Told) -> list[dict[str, Any
     if told.closest:
         unit = 255 if told.norm == "linf" else 1
         smallest = {
-            "title": f"smallest change that reaches the goal, {NORM_NAMES[told.norm]} (faint: the change at hand)",
+            "title": f"smallest success so far, {NORM_NAMES[told.norm]} (faint: at this moment)",
             "values": [None if d is None else d * unit for d in best_so_far(frames, row, told.norm)],
             "behind": [float(f.distance[told.norm][row]) * unit for f in frames],
             "covers": [0],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from urllib.parse import urlencode
 
 import streamlit as st
 from torch import Tensor
@@ -31,6 +30,7 @@ from lab.ui.result import (
     compute,
     measures,
     run_button,
+    show_link,
     show_tiles,
     verdict,
 )
@@ -94,7 +94,11 @@ def pictures(shown: Shown) -> None:
 def iterations(shown: Shown) -> None:
     """The player over the trajectory."""
     done, told = shown.study, shown.told
-    show_player(film(done.result.frames, done.clean[0], 0, shown.scenario.card.classes, told), "player")
+    kept = st.session_state.get("_film")  # its pictures take long to compress, so only once
+    if kept is None or kept[0] != shown.key:
+        kept = shown.key, film(done.result.frames, done.clean[0], 0, shown.scenario.card.classes, told)
+        st.session_state["_film"] = kept
+    show_player(kept[1], "player")
     rival = "the largest other minus the goal's" if told.targeted else "that of the class seen at first minus the rest"
     st.caption(
         "Drag the slider, click into a curve, or press Play; the arrow keys step, the space bar plays. The margin is a "
@@ -113,6 +117,7 @@ def epsilon(shown: Shown) -> None:
     norm, aimed = done.line_norm, done.goal.targeted
 
     def work(job: Job) -> Line:
+        job.tell(0.0, "pictures along it, and where the class changes")
         model = cache.model(scenario.request.model)
         goal = done.goal if aimed else None
         return along(model, done.clean, done.delta, norm, goal=goal, seed=scenario.request.seed)
@@ -250,14 +255,7 @@ def take_away(shown: Shown) -> None:
         )
     st.markdown("**The Python that computes this**")
     st.code(report.python(request), language="python", wrap_lines=True)
-    st.markdown(
-        "**The link to this scenario**" + ("; your own picture is not part of it." if request.dataset == "file" else "")
-    )
-    if st.session_state.get("_changed"):
-        st.caption("The settings have changed since this result, and the link would be theirs: run the attack first.")
-    else:
-        query = urlencode(st.query_params.to_dict())
-        st.code((st.context.url or "") + (f"?{query}" if query else ""), language=None, wrap_lines=True)
+    show_link(request)
     with st.expander("The manifest"):
         st.json(told)
 

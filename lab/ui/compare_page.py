@@ -15,9 +15,8 @@ from lab.ui.scenario import (
     Scenario,
     aim_in_link,
     method_in_link,
-    pick_aim,
     pick_method,
-    pick_subject,
+    shared,
     subject_in_link,
     tell_of_link,
 )
@@ -56,10 +55,9 @@ def offer(scenario: Scenario) -> None:
 
 
 def choose() -> Pair | None:
-    """Draws model, picture and goal in the sidebar, both attacks above the results; None where they do not work."""
-    with st.sidebar:
-        about = pick_subject()
-        aim = None if about is None else pick_aim(about.card)
+    """Draws both attacks above the results; None where they or the sidebar's settings do not work."""
+    common = shared()
+    about, aim = common.about, common.aim
     if about is None or aim is None:
         return None
     hows = {}

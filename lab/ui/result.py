@@ -6,6 +6,7 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol, TypeVar
+from urllib.parse import urlencode
 
 import streamlit as st
 from torch import Tensor
@@ -16,6 +17,7 @@ from lab.figures.film import Told
 from lab.models import zoo
 from lab.models.cards import Card, Classifier
 from lab.models.catalog import is_here
+from lab.report import Request
 from lab.types import Access
 from lab.ui import cache
 from lab.ui.jobs import Job, outcome
@@ -263,3 +265,15 @@ def about_model(card: Card) -> None:
         ]
         st.dataframe(rows, hide_index=True, width="content", key="robust")
         st.caption("Accuracy under attack, measured by the lab when the model was trained.")
+
+
+def show_link(request: Request) -> None:
+    """The link that restores the page, unless the settings are no longer those of the result."""
+    st.markdown(
+        "**The link to this scenario**" + ("; your own picture is not part of it." if request.dataset == "file" else "")
+    )
+    if st.session_state.get("_changed"):
+        st.caption("The settings have changed since this result, and the link would be theirs: run the attack first.")
+    else:
+        query = urlencode(st.query_params.to_dict())
+        st.code((st.context.url or "") + (f"?{query}" if query else ""), language=None, wrap_lines=True)

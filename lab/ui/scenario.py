@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 from PIL import Image
+from streamlit.delta_generator import DeltaGenerator
 from torch import Tensor
 
 from lab import attacks, models
@@ -34,8 +35,8 @@ EPS = {
     "l1": {"imagenet": 100.0, "mnist": 20.0, "fashion_mnist": 10.0},
 }
 """Starting epsilon per norm and task; in L-infinity in 255ths."""
-PREFIXES = ("", "a_", "b_")
-"""Of the widgets of an attack: on the Attack page, and of the two on the Compare page."""
+PREFIXES = ("", "a_", "b_", "r_")
+"""Of the widgets of an attack: on the Attack page, of the two on the Compare page, and on the Representations page."""
 SEES = {Access.GRADIENTS: "", Access.SCORES: " (scores only)", Access.LABELS: " (label only)"}
 BUNDLED, UPLOAD, CAMERA = "Bundled", "Upload", "Camera"
 ANY_CLASS = "any other class"
@@ -114,19 +115,56 @@ class Scenario:
         return (r.model, r.dataset, r.image, r.attack, tuple(r.params.items()), r.target, r.seed)
 
 
+@dataclass(frozen=True)
+class Shared:
+    """What all pages that attack have in common, and the place between picture and goal for what they have not.
+
+    `about` and `aim` are None where they cannot be used; the reason is then on the page.
+    """
+
+    about: Subject | None
+    aim: Aim | None
+    place: DeltaGenerator
+
+
+def draw_shared() -> None:
+    """Draws model, picture, goal and seed in the sidebar, before a page takes them with `shared`.
+
+    For app.py: what is drawn there keeps its value and its part of the link when the page changes, which widgets of the
+    same name on two pages do not.
+    """
+    st.session_state["_shared"] = _draw_shared()
+
+
+def shared() -> Shared:
+    """What app.py has drawn in this run; drawn here where the page runs alone."""
+    drawn: Shared | None = st.session_state.pop("_shared", None)
+    return drawn or _draw_shared()
+
+
+def _draw_shared() -> Shared:
+    with st.sidebar:
+        about = _subject()
+        place = st.container()
+        aim = None if about is None else _aim(about.card)
+    return Shared(about, aim, place)
+
+
 def sidebar() -> Scenario | None:
     """Draws the sidebar of one attack; returns its scenario, or None after saying why it cannot be used."""
-    with st.sidebar:
-        about = pick_subject()
-        how = None if about is None else pick_method(about.card, DEFAULT_ATTACK)
-        aim = None if about is None else pick_aim(about.card)
-    if about is None or aim is None or how is None:
+    common = shared()
+    about, aim = common.about, common.aim
+    if about is None or aim is None:
+        return None
+    with common.place:
+        how = pick_method(about.card, DEFAULT_ATTACK)
+    if how is None:
         return None
     tell_of_link({**subject_in_link(about), **aim_in_link(about.card, aim), **method_in_link(how)})
     return Scenario(about, how, aim)
 
 
-def pick_subject() -> Subject | None:
+def _subject() -> Subject | None:
     """Draws model and picture; None where there is no such picture, after saying why."""
     st.session_state.setdefault("_asked", st.query_params.to_dict())  # before the widgets tidy the link
     try:
@@ -144,11 +182,11 @@ def pick_method(card: Card, default: str, prefix: str = "", folded: bool = False
         card: of the model, whose data decide the sizes to begin with.
         default: key of the attack to begin with.
         prefix: of the widgets' keys, and so of the parameters in links.
-        folded: whether the parameters wait behind a button.
+        folded: whether the parameters wait behind a button, beside those of another attack; the label tells which.
     """
     order = sorted(attacks.CATALOG, key=lambda k: list(Access).index(attacks.CATALOG[k].access))
     key = st.selectbox(
-        f"Attack {prefix[:-1].upper()}".strip(),
+        f"Attack {prefix[:-1].upper()}" if folded else "Attack",
         order,
         key=f"{prefix}attack",
         format_func=lambda k: attack_label(attacks.CATALOG[k]),
@@ -185,7 +223,7 @@ def _new_attack(prefix: str, task: str) -> None:
     restart(old.params, new.params, _defaults(task), prefix)
 
 
-def pick_aim(card: Card) -> Aim:
+def _aim(card: Card) -> Aim:
     """Draws the goal and the seed."""
     names = [ANY_CLASS, *card.classes]
     chosen = st.selectbox(

@@ -10,16 +10,17 @@ from streamlit.runtime.pages_manager import PagesManager
 
 @dataclass(frozen=True)
 class Page:
-    """A page: its file, its name, its icon, and what a person finds there."""
+    """A page: its file, its name, its icon, what a person finds there, and whether it attacks a model's picture."""
 
     path: str
     title: str
     icon: str
     about: str = ""
+    attacks: bool = True
 
 
 PAGES = (
-    Page("pages/overview.py", "Overview", ":material/home:"),
+    Page("pages/overview.py", "Overview", ":material/home:", attacks=False),
     Page(
         "pages/attack.py",
         "Attack",
@@ -33,6 +34,13 @@ PAGES = (
         ":material/balance:",
         "Two attacks on the same picture and model, side by side: what each makes the model see, how far it moves the "
         "picture, and what it costs.",
+    ),
+    Page(
+        "pages/representations.py",
+        "Representations",
+        ":material/layers:",
+        "What the network sees, layer by layer, in the clean and in the attacked picture: feature maps, what a unit "
+        "responds to, attribution, and how the attack grows on its way.",
     ),
 )
 """In the order of the navigation; the first is the entry."""

@@ -26,17 +26,27 @@ def norms_of(spec):
 def settings_of(key, norm, **more):
     """Few steps, a budget at which some images fall and some stand."""
     names = {p.name for p in CATALOG[key].params}
-    wanted = {"eps": EPS.get(norm, 0.1), "steps": 4, "norm": norm} | more
+    wanted = {"eps": EPS.get(norm, 0.1), "steps": 4, "norm": norm, "samples": 20, "population": 20} | more
     return {k: v for k, v in wanted.items() if k in names and v is not None}
 
 
 CASES = [(key, norm) for key, spec in CATALOG.items() for norm in norms_of(spec)]
+ALONE = pytest.mark.parametrize(("key", "norm"), [(k, n) for k, n in CASES if not CATALOG[k].joint])
+JOINT = pytest.mark.parametrize(("key", "norm"), [(k, n) for k, n in CASES if CATALOG[k].joint])
 STEPPED = [(key, norm) for key, norm in CASES if "steps" in {p.name for p in CATALOG[key].params}]
-LASTING = pytest.mark.parametrize(("key", "norm"), [(k, n) for k, n in STEPPED if not CATALOG[k].until_reached])
+LONG = [(key, norm) for key, norm in STEPPED if not CATALOG[key].until_reached]
+LASTING = pytest.mark.parametrize(("key", "norm"), LONG)
 ITERATED = pytest.mark.parametrize(("key", "norm"), STEPPED)
 EVERY = pytest.mark.parametrize(("key", "norm"), CASES)
 SHAPES = [(channels, classes, n) for channels in (1, 3) for classes in (2, 10) for n in (1, 3)]
 SHAPED = pytest.mark.parametrize(("channels", "classes", "n"), SHAPES)
+
+
+def patience(key, steps):
+    """How many steps to give an attack where a gradient attack takes so many: more, the fewer queries a step has."""
+    if CATALOG[key].access is Access.GRADIENTS:
+        return steps
+    return 5 * steps if {"samples", "population"} & {p.name for p in CATALOG[key].params} else 40 * steps
 
 
 def case(channels=3, classes=10, n=3, dtype=torch.float32):
@@ -93,11 +103,15 @@ def length(d, norm):
 def draws(key, norm):
     """Whether an attack uses the random numbers that it is given."""
     model, x, y = case()
-    rng = torch.Generator().manual_seed(0)
-    before = rng.get_state()
-    for _ in CATALOG[key].build(**settings_of(key, norm))(model, x, Goal(y), rng):
-        pass
-    return not torch.equal(before, rng.get_state())
+    attack, drawn = CATALOG[key].build(**settings_of(key, norm)), []
+
+    def observed(model, x, goal, rng):
+        before = rng.get_state()
+        yield from attack(model, x, goal, rng)
+        drawn.append(not torch.equal(before, rng.get_state()))
+
+    run(observed, model, x, Goal(y), access=CATALOG[key].access)
+    return drawn == [True]
 
 
 @EVERY
@@ -171,7 +185,7 @@ def test_pgd_is_random_and_bim_is_not():
     assert not draws("bim", "linf")
 
 
-@EVERY
+@ALONE
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("classes", [2, 10])
 @pytest.mark.parametrize("targeted", [False, True])
@@ -188,6 +202,21 @@ def test_an_image_alone_is_attacked_as_in_company(key, norm, channels, classes, 
         assert torch.equal(alone.predictions, together.predictions[row])
 
 
+@JOINT
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("classes", [2, 10])
+@pytest.mark.parametrize("targeted", [False, True])
+def test_a_joint_attack_changes_all_images_alike_but_for_clipping(key, norm, channels, classes, targeted):
+    model, x, y = case(channels, classes, 5, torch.float64)
+    target = (y + 1) % classes if targeted else None
+    frames = lab.attack(key, model, x, y, target=target, trace=True, **settings_of(key, norm)).frames
+    for f in frames[1:]:
+        d = f.x - x
+        shared = d.gather(0, d.abs().argmax(0, keepdim=True))  # the one that was clipped least
+        assert shared.abs().max() > 0
+        assert torch.allclose(f.x, (x + shared).clamp(0, 1), rtol=0, atol=1e-12)
+
+
 def in_chunks_of(monkeypatch, rows, model, x):
     """Makes the memory so small that this many images fit at once."""
     monkeypatch.setattr(devices, "SMALL", 1)
@@ -195,7 +224,7 @@ def in_chunks_of(monkeypatch, rows, model, x):
     assert next(s.stop - s.start for s in devices.chunks(model, x)) == rows
 
 
-@EVERY
+@ALONE
 @pytest.mark.parametrize("rows", [1, 2])
 def test_chunks_do_not_change_the_result_nor_the_frames(key, norm, rows, monkeypatch):
     model, x, y = case(n=5, dtype=torch.float64)
@@ -393,7 +422,7 @@ def test_cancelling_leaves_what_there_was(key, norm):
     assert torch.equal(part.predictions, model(part.x).argmax(1))
 
 
-@LASTING
+@pytest.mark.parametrize(("key", "norm"), [(k, n) for k, n in LONG if not CATALOG[k].joint])
 @pytest.mark.parametrize("trace", [False, True])
 def test_cancelling_before_a_later_chunk_still_answers_for_every_image(key, norm, trace, monkeypatch):
     model, x, y = case(n=5)
@@ -426,20 +455,22 @@ def test_the_watch_hears_of_every_iterate(monkeypatch):
     assert heard == [(0, 0.0), (1, 0.0), (2, 0.0), (0, 0.5), (1, 0.5), (2, 0.5)]
 
 
-@ITERATED
+@pytest.mark.parametrize(("key", "norm"), [(k, n) for k, n in STEPPED if not CATALOG[k].joint])
 @pytest.mark.parametrize("targeted", [False, True])
 def test_dropping_the_solved_finds_the_same_with_fewer_queries(key, norm, targeted):
     model, x, y = case(n=8)
     goal = Goal((y + 1) % 10, True) if targeted else Goal(y)
-    attack = CATALOG[key].build(**settings_of(key, norm, steps=12, eps={"linf": 0.15, "l2": 1.2, "l1": 40.0}.get(norm)))
-    full = run(attack, model, x, goal, seed=1, trace=True, keep=CATALOG[key].keep)
-    quick = run(attack, model, x, goal, seed=1, drop_solved=True, keep=CATALOG[key].keep)
+    eps = {"linf": 0.15, "l2": 1.2, "l1": 40.0}.get(norm)
+    attack = CATALOG[key].build(**settings_of(key, norm, steps=patience(key, 12), eps=eps))
+    keep, access = CATALOG[key].keep, CATALOG[key].access
+    full = run(attack, model, x, goal, seed=1, trace=True, keep=keep, access=access)
+    quick = run(attack, model, x, goal, seed=1, drop_solved=True, keep=keep, access=access)
     assert full.success.any()
     assert torch.equal(quick.success, full.success)
     assert torch.equal(model(quick.x).argmax(1) == goal.labels, quick.success == targeted)
     assert (quick.queries <= full.queries).all()
     assert (quick.backwards <= full.backwards).all()
-    if CATALOG[key].keep == "last":
+    if keep == "last":
         early = torch.stack([f.success for f in full.frames])[:-2].any(0)
         assert early.any()
         assert (quick.queries[early] < full.queries[early]).all()
@@ -527,18 +558,18 @@ def test_a_model_in_training_is_attacked_as_in_use_and_goes_on_training(key, nor
 def test_a_target_is_approached_and_reached(key, norm):
     model, x, y = case(n=3)
     target = (y + 1) % 10
-    blind = CATALOG[key].access is not Access.GRADIENTS  # random search needs more steps to get anywhere
-    result = lab.attack(
-        key, model, x, y, target=target, trace=True, **settings_of(key, norm, steps=300 if blind else 4)
-    )
+    result = lab.attack(key, model, x, y, target=target, trace=True, **settings_of(key, norm, steps=patience(key, 4)))
     assert torch.equal(result.success, model(result.x).argmax(1) == target)
     first, last = result.frames[0], result.frames[-1]
     assert torch.allclose(first.loss, -nn.functional.cross_entropy(model(first.x), target, reduction="none"), atol=1e-6)
-    assert (last.loss > first.loss).all()
-    assert (last.margin < first.margin).all()
+    if CATALOG[key].joint:
+        assert last.margin.sum() < first.margin.sum()
+    else:
+        assert (last.loss > first.loss).all()
+        assert (last.margin < first.margin).all()
     if (key, norm) == ("fgsm", "l1"):
         return  # a single sparse step moves 2 of these 192 values
-    wide = {"eps": {"linf": 0.5, "l2": 6.0, "l1": 60.0}.get(norm, 0.5), "steps": 300 if blind else 20}
+    wide = {"eps": {"linf": 0.5, "l2": 6.0, "l1": 60.0}.get(norm, 0.5), "steps": patience(key, 20), "pixels": 20}
     assert lab.attack(key, model, x, y, target=target, **settings_of(key, norm, **wide)).success.any()
 
 

@@ -44,7 +44,9 @@ def settle(at: AppTest, seconds: float = 60) -> AppTest:
 def open_page(page: str, **query: str) -> AppTest:
     at = app()
     at.query_params.update(query)
-    return settle(at.switch_page(f"pages/{page}.py"))
+    return settle(
+        at.switch_page(f"pages/{page}.py").run()
+    )  # in AppTest app.py's widgets have their ids from the second run
 
 
 def attack_page(**query: str) -> AppTest:
@@ -216,7 +218,7 @@ def test_a_smallest_change_is_told_with_its_curve() -> None:
     assert f"the smallest change found is {found.distance['l2'][0]:.3g} in L2" in verdict(at)
     told = film(at)
     curve = told["curves"][0]
-    assert "smallest change" in curve["title"]
+    assert "smallest success" in curve["title"]
     assert curve["values"][-1] == pytest.approx(found.distance["l2"][0].item(), rel=1e-6)
     assert curve["values"][0] is None
     assert told["axis"] == "iterations"

@@ -1,0 +1,243 @@
+"""Figures of what a network computes on its way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+
+import plotly.graph_objects as go
+import torch
+from plotly.colors import sample_colorscale, unlabel_rgb
+from plotly.subplots import make_subplots
+from torch import Tensor
+
+from lab.analysis.activations import Depth
+from lab.analysis.embedding import Embedding
+from lab.analysis.lipschitz import Stretch
+from lab.figures.style import ADVERSARIAL, CLEAN, CONTROL, DIVERGING, OTHERS, SEQUENTIAL, TARGET, finish
+
+GAP = 2
+"""Pixels between the maps of a sheet."""
+WIDTH = 320
+"""Pixels that a sheet is wide at most, unless its maps are very large."""
+
+
+def depth_profile(found: Depth) -> go.Figure:
+    """How far clean and attacked features are apart, stage by stage, beside random noise of the same length."""
+    figure = make_subplots(
+        rows=2,
+        cols=1,
+        shared_xaxes=True,
+        vertical_spacing=0.12,
+        subplot_titles=("Relative L2 distance from the clean features", "Cosine similarity to the clean features"),
+    )
+    names = ["picture", *[f"{k}. {layer.kind}" for k, layer in enumerate(found.layers, 1)]]
+    details = ["the picture itself", *[layer.label for layer in found.layers]]
+    rows = (
+        ("attack", ADVERSARIAL, found.attack, found.attack_cosine),
+        ("noise", CONTROL, found.noise, found.noise_cosine),
+    )
+    for name, colour, distance, cosine in rows:
+        for row, values in ((1, [found.at_input, *distance.tolist()]), (2, [None, *cosine.tolist()])):
+            figure.add_scatter(
+                x=names,
+                y=values,
+                name=name,
+                legendgroup=name,
+                showlegend=row == 1,
+                mode="lines+markers",
+                line_color=colour,
+                customdata=details,
+                hovertemplate="%{customdata}: %{y:.3g}<extra>" + name + "</extra>",
+                row=row,
+                col=1,
+            )
+    figure.update_yaxes(rangemode="tozero", row=1, col=1)
+    figure.update_xaxes(tickangle=-45, row=2, col=1)
+    for note in figure.layout.annotations[:2]:
+        note.update(x=0, xanchor="left", font_size=13)
+    finish(figure, height=560, legend=True, hovermode="x unified")
+    return figure.update_layout(margin={"t": 64}, legend={"y": 1.06, "x": 1, "xanchor": "right"})
+
+
+@cache
+def _colours(scale: str) -> Tensor:
+    """A colour scale as 256 colours [256,3] in [0,1]."""
+    steps = [k / 255 for k in range(256)]
+    return torch.tensor([unlabel_rgb(c) for c in sample_colorscale(scale, steps)]) / 255
+
+
+def coloured(values: Tensor, scale: str) -> Tensor:
+    """Values [...,h,w] in [0,1] as colours [...,3,h,w]."""
+    index = (values.nan_to_num().clamp(0, 1) * 255).round().long()
+    return _colours(scale)[index].movedim(-1, -3)
+
+
+def sheet(maps: Tensor, *, shared: bool, signed: bool, limit: float | None = None) -> Tensor:
+    """Feature maps [n,h,w] as one picture [3,H,W], row by row, on white.
+
+    Args:
+        maps: the maps, in the order in which they are to stand.
+        shared: one colour scale for all; else each map spans its own range.
+        signed: colours diverge around 0.
+        limit: the value at the end of the scale, where it is shared; None for the largest of these maps.
+    """
+    n, h, w = maps.shape
+    columns = max(4, min(8, WIDTH // (w + GAP)))
+    size = maps.abs() if signed else maps
+    ends = size.flatten(1).amax(1)
+    ends = torch.full_like(ends, float(ends.max()) if limit is None else limit) if shared else ends
+    starts = torch.zeros_like(ends) if signed else maps.flatten(1).amin(1)
+    starts = torch.full_like(starts, float(starts.min())) if shared else starts
+    span = (ends - starts).clamp(min=1e-12).view(-1, 1, 1)
+    values = maps / span / 2 + 0.5 if signed else (maps - starts.view(-1, 1, 1)) / span
+    pictures = coloured(values, DIVERGING if signed else SEQUENTIAL)
+    rows = -(-n // columns)
+    page = torch.ones(3, rows * (h + GAP) - GAP, columns * (w + GAP) - GAP)
+    for k, picture in enumerate(pictures):
+        top, left = k // columns * (h + GAP), k % columns * (w + GAP)
+        page[:, top : top + h, left : left + w] = picture
+    return page
+
+
+def maps(clean: Tensor, attacked: Tensor) -> go.Figure:
+    """One feature map [h,w], clean, attacked and their difference, with values under the pointer."""
+    figure = make_subplots(rows=1, cols=3, subplot_titles=("Clean", "Attacked", "Attacked − clean"))
+    low, high = _ends(clean, attacked)
+    change = attacked - clean
+    limit = float(change.abs().max()) or 1.0
+    for column, (values, scale, ends) in enumerate(
+        ((clean, SEQUENTIAL, (low, high)), (attacked, SEQUENTIAL, (low, high)), (change, DIVERGING, (-limit, limit))), 1
+    ):
+        figure.add_heatmap(
+            z=values.tolist(),
+            zmin=ends[0],
+            zmax=ends[1],
+            colorscale=scale,
+            showscale=column > 1,
+            colorbar={"x": 0.64 if column == 2 else 1.01, "thickness": 10, "len": 0.9},
+            hovertemplate="row %{y}, column %{x}: %{z:.3g}<extra></extra>",
+            row=1,
+            col=column,
+        )
+        axis = "" if column == 1 else str(column)
+        figure.update_yaxes(autorange="reversed", scaleanchor=f"x{axis}", visible=False, row=1, col=column)
+        figure.update_xaxes(visible=False, constrain="domain", row=1, col=column)
+    return finish(figure, height=330).update_layout(margin={"t": 32})
+
+
+def _ends(a: Tensor, b: Tensor) -> tuple[float, float]:
+    low, high = min(float(a.min()), float(b.min())), max(float(a.max()), float(b.max()))
+    return low, high if high > low else low + 1
+
+
+def follow(along: Mapping[str, tuple[Sequence[float], Sequence[float]]], axis: str) -> go.Figure:
+    """A channel's values along a way: name -> (positions, values)."""
+    figure = go.Figure()
+    for (name, (x, y)), colour in zip(along.items(), (ADVERSARIAL, CONTROL), strict=False):
+        figure.add_scatter(x=list(x), y=list(y), name=name, mode="lines+markers", line_color=colour)
+    figure.update_xaxes(title=axis)
+    figure.update_yaxes(title="mean activation")
+    return finish(figure, height=280, legend=len(along) > 1)
+
+
+def purity(units: Tensor, directions: Tensor) -> go.Figure:
+    """How pure the top images are: units beside random directions."""
+    figure = go.Figure()
+    for name, values, colour in (("units", units, CLEAN), ("random directions", directions, CONTROL)):
+        figure.add_histogram(
+            x=values.tolist(),
+            name=f"{name} (mean {values.mean():.2f})",
+            histnorm="probability",
+            xbins={"start": -1 / 16, "end": 1 + 1 / 16, "size": 1 / 8},
+            marker_color=colour,
+            hovertemplate="%{x}: %{y:.0%}<extra>" + name + "</extra>",
+        )
+    figure.update_xaxes(
+        title="share of the commonest label among the top 8 pictures", range=[0, 1.07], tickformat=".0%"
+    )
+    figure.update_yaxes(title="share", tickformat=".0%")
+    return finish(figure, height=300, legend=True, barmode="group").update_layout(margin={"t": 40})
+
+
+def attributions(found: Mapping[str, tuple[Tensor, Tensor]]) -> go.Figure:
+    """Attribution maps [H,W] by method, clean above attacked, both on the scale of the method."""
+    figure = make_subplots(
+        rows=2,
+        cols=len(found),
+        column_titles=list(found),
+        row_titles=["clean", "attacked"],
+        horizontal_spacing=0.02,
+        vertical_spacing=0.03,
+    )
+    for column, pair in enumerate(found.values(), 1):
+        limit = max(float(t.abs().quantile(0.995)) for t in pair) or 1.0
+        for row, values in enumerate(pair, 1):
+            figure.add_heatmap(
+                z=values.tolist(),
+                zmin=-limit,
+                zmax=limit,
+                colorscale=DIVERGING,
+                showscale=False,
+                hovertemplate="row %{y}, column %{x}: %{z:.3g}<extra></extra>",
+                row=row,
+                col=column,
+            )
+            number = (row - 1) * len(found) + column
+            anchor = "x" if number == 1 else f"x{number}"
+            figure.update_yaxes(autorange="reversed", scaleanchor=anchor, visible=False, row=row, col=column)
+            figure.update_xaxes(visible=False, constrain="domain", row=row, col=column)
+    return finish(figure, height=560).update_layout(margin={"t": 32, "r": 24})
+
+
+def stretches(norms: Sequence[Stretch]) -> go.Figure:
+    """The operator norm of each layer."""
+    figure = go.Figure()
+    figure.add_bar(
+        x=[f"{k}. {s.kind}" for k, s in enumerate(norms, 1)],
+        y=[s.norm for s in norms],
+        marker_color=CLEAN,
+        customdata=[s.name.removeprefix("net.") for s in norms],
+        hovertemplate="%{customdata}: %{y:.3g}<extra></extra>",
+    )
+    figure.add_hline(1, line_dash="dot", line_color=CONTROL)
+    figure.update_xaxes(tickangle=-45)
+    figure.update_yaxes(title="operator norm", type="log" if max(s.norm for s in norms) > 100 else "linear")
+    return finish(figure, height=340)
+
+
+def embedding(found: Embedding, labels: Sequence[int], classes: Sequence[str]) -> go.Figure:
+    """The set's features in the plane, coloured by class where there are few, and the attacked picture's way."""
+    figure = go.Figure()
+    present = sorted(set(labels))
+    palette = (CLEAN, TARGET, *OTHERS, "#332288", "#882255")
+    if len(present) > len(palette):
+        groups = {"pictures": (list(range(len(labels))), CONTROL)}
+    else:
+        groups = {
+            classes[k]: ([i for i, label in enumerate(labels) if label == k], colour)
+            for k, colour in zip(present, palette, strict=False)
+        }
+    for name, (rows, colour) in groups.items():
+        figure.add_scatter(
+            x=found.points[rows, 0].tolist(),
+            y=found.points[rows, 1].tolist(),
+            mode="markers",
+            name=name,
+            marker={"color": colour, "size": 6, "opacity": 0.55},
+            customdata=[classes[labels[i]] for i in rows],
+            hovertemplate="%{customdata}<extra></extra>",
+        )
+    figure.add_scatter(
+        x=found.path[:, 0].tolist(),
+        y=found.path[:, 1].tolist(),
+        mode="lines+markers",
+        name="the attack's way",
+        line={"color": ADVERSARIAL, "width": 3},
+        marker={"size": [12, *[5] * (len(found.path) - 2), 14], "symbol": [*["circle"] * (len(found.path) - 1), "x"]},
+        hovertemplate="picture %{pointNumber}<extra>the attack's way</extra>",
+    )
+    figure.update_xaxes(title=f"first direction ({found.explained[0]:.0%} of the variance)", zeroline=False)
+    figure.update_yaxes(title=f"second ({found.explained[1]:.0%})", zeroline=False)
+    finish(figure, height=520, legend=True)
+    return figure.update_layout(margin={"t": 84})
