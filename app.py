@@ -2,9 +2,12 @@
 
 import streamlit as st
 
+from lab.ui.scenario import draw_shared
 from lab.ui.start import PAGES
 
 st.set_page_config(page_title="Adversarial robustness lab", page_icon="assets/overview/icon.png", layout="wide")
-st.navigation(
-    [st.Page(p.path, title=p.title, icon=p.icon, default=n == 0) for n, p in enumerate(PAGES)],
-).run()
+offered = {st.Page(p.path, title=p.title, icon=p.icon, default=p is PAGES[0]): p for p in PAGES}
+chosen = st.navigation(list(offered))
+if offered[chosen].attacks:
+    draw_shared()
+chosen.run()

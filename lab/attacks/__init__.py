@@ -68,6 +68,7 @@ def attack(
         norm=getattr(method, "norm", spec.norm),
         access=spec.access,
         drop_solved=drop_solved or spec.until_reached,
+        joint=spec.joint,
         cancel=cancel,
         watch=watch,
     )

@@ -24,8 +24,8 @@ class AutoAttack:
     The result says which stage fooled each image.
 
     Source: Croce and Hein 2020 (AutoAttack), section 6, standard version: 100 steps each, 9 targets, 5,000 queries.
-    Deviation: an image is left alone as soon as it is fooled. In L2 the squares of the fourth stage are missing, so that
-        the test is weaker there than the published one. `quick` takes 20 steps, 3 targets and 500 queries.
+    Deviation: an image is left alone as soon as it is fooled. In L2 the squares of the fourth stage are missing, so
+        that the test is weaker there than the published one. `quick` takes 20 steps, 3 targets and 500 queries.
     """
 
     eps: float = param(

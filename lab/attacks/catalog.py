@@ -384,8 +384,8 @@ CATALOG: Mapping[str, Spec] = {
             key="apgd",
             name="APGD",
             summary="PGD with momentum that halves its step, image by image, when the loss stops rising.",
-            formula=r"x_{t+1} = \Pi_\epsilon\left(x_t + \tfrac34\,(z_{t+1} - x_t) + \tfrac14\,(x_t - x_{t-1})\right),\quad "
-            r"z_{t+1} = \Pi_\epsilon\left(x_t + \eta_t\,\step{\nabla_x J(x_t, y)}\right)",
+            formula=r"x_{t+1} = \Pi_\epsilon\left(x_t + \tfrac34\,(z_{t+1} - x_t) + \tfrac14\,(x_t - x_{t-1})\right),"
+            r"\quad z_{t+1} = \Pi_\epsilon\left(x_t + \eta_t\,\step{\nabla_x J(x_t, y)}\right)",
             papers=(AUTOATTACK,),
             make=APGD,
             until_reached=True,
@@ -398,7 +398,8 @@ CATALOG: Mapping[str, Spec] = {
             key="fab",
             name="FAB",
             summary="Steps to the linearised boundary, always drawn back towards the clean image.",
-            formula=r"x_{t+1} = (1 - \alpha_t)\left(x_t + \eta\,\delta_t\right) + \alpha_t\left(x + \eta\,\delta\right),"
+            formula=r"x_{t+1} = (1 - \alpha_t)\left(x_t + \eta\,\delta_t\right) "
+            r"+ \alpha_t\left(x + \eta\,\delta\right),"
             r"\quad \delta_t, \delta\ \text{to the plane}\ f_y(x_t) - f_k(x_t) + w_t \cdot (x' - x_t) = 0",
             papers=(FAST_BOUNDARY,),
             make=FAB,

@@ -192,6 +192,7 @@ def run(
     norm: str = "l2",
     access: Access = Access.GRADIENTS,
     drop_solved: bool = False,
+    joint: bool = False,
     cancel: Callable[[], bool] = lambda: False,
     watch: Watch = lambda step, share: None,
 ) -> Result:
@@ -208,6 +209,8 @@ def run(
         norm: in which the closest is the closest: "linf", "l2", "l1" or "l0".
         access: what the attack may ask of the model.
         drop_solved: stop working on an image as soon as its goal is reached; its later frames repeat the last.
+        joint: the attack makes one perturbation for all images: they are neither split into chunks nor dropped, and the
+            attack cuts its calls of the model to memory itself.
         cancel: asked after every iterate; once True, the attack ends with what it has.
         watch: told of every iterate.
 
@@ -227,7 +230,8 @@ def run(
     device = devices.of(model, x)
     fast = fold(model, x[:1].to(device), gradients=access is Access.GRADIENTS)
     done: list[Result] = []
-    for part in devices.chunks(model, x, Watched(model, Access.GRADIENTS, goal)):
+    fitting = list(devices.chunks(model, x, Watched(model, Access.GRADIENTS, goal)))
+    for part in [slice(0, len(x))] if joint else fitting:
         chunk = _Chunk(
             model=Watched(fast.model, access, goal, warns=part.start == 0),
             judge=model if fast.error else None,
@@ -237,7 +241,8 @@ def run(
             keep=keep,
             length=LENGTHS[norm],
             trace=trace,
-            drop_solved=drop_solved,
+            drop_solved=drop_solved and not joint,
+            portions=fitting if joint else [slice(None)],
         )
         share = part.start / len(x)
         chunk.run(attack, torch.Generator().manual_seed(int(seed)), cancel, partial(_tell, watch, share))
@@ -277,10 +282,12 @@ class _Chunk:
         length: Callable[[Tensor], Tensor] = LENGTHS["l2"],
         judge: Model | None = None,
         slack: float = 0.0,
+        portions: Sequence[slice] = (slice(None),),
     ) -> None:
         n = len(clean)
         self.model, self.clean, self.goal = model, clean, goal
         self.length, self.judge, self.slack = length, judge, slack
+        self.portions = portions
         self.keep, self.trace, self.drop_solved = keep, trace, drop_solved
         self.x = clean
         self.origin = clean.cpu() if trace else clean
@@ -394,7 +401,7 @@ class _Chunk:
     def _evaluate(self, x: Tensor) -> Tensor:
         """The driver's own look at the model; not one of the attack's queries."""
         with torch.no_grad():
-            return self.model.answer(x)
+            return torch.cat([self.model.answer(x[part]) for part in self.portions])
 
     def _frame(self, step: int, x: Tensor, logits: Tensor) -> Frame:
         predictions = logits.argmax(1)
@@ -414,7 +421,7 @@ class _Chunk:
         """What stands at the end, measured."""
         if self.judge is not None:
             with torch.no_grad():
-                logits = self.judge(self.x)
+                logits = torch.cat([self.judge(self.x[part]) for part in self.portions])
         else:
             logits = self._evaluate(self.x) if self.logits is None else self.logits
         if not logits.isfinite().all():

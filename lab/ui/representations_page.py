@@ -45,7 +45,7 @@ SHEET = 32
 """Feature maps on a sheet."""
 SET = {"imagenet": 0, "mnist": 1000, "fashion_mnist": 1000}
 """Images of the data set that are looked at, by task; 0 for all."""
-THUMBNAIL = 104
+THUMBNAIL = 96
 """Width of a small picture in pixels."""
 WAY = 9
 """Pictures on the way from the clean to the attacked one."""
@@ -357,9 +357,9 @@ def instability(seen: Seen) -> None:
         st.info("This network has no linear or convolutional layers.")
         return
     st.markdown(
-        f"The product of all {len(norms)} norms is **{bound(norms):.3g}**: in a plain chain of layers, no change of "
-        f"the picture can grow more than that. This attack's change grew **{measured:.3g}** times (L2 of the logits "
-        "over L2 of the picture)."
+        f"The product of all {len(norms)} norms is **{_rounded(bound(norms))}**: in a plain chain of layers, no change "
+        f"of the picture can grow more than that. This attack's change grew **{_rounded(measured)}** times (L2 of the "
+        "logits over L2 of the picture)."
     )
     show_chart(
         figures.stretches(norms),
@@ -368,6 +368,11 @@ def instability(seen: Seen) -> None:
         "the layer itself. A large bound proves nothing, a small one would certify (Szegedy et al. 2013, section 4.3). "
         "Where a network has shortcuts or branches, the product is no bound; the bars still tell which layers stretch.",
     )
+
+
+def _rounded(value: float) -> str:
+    """Three digits, and no exponent below a million."""
+    return f"{float(f'{value:.3g}'):,.10g}" if value < 1e6 else f"{value:.2e}"
 
 
 def plane_of_features(seen: Seen) -> None:

@@ -69,7 +69,7 @@ def test_activations_are_what_the_stages_answer_and_a_wrong_name_is_told():
     with torch.no_grad():
         assert torch.allclose(found["features.1"], model.features[1](model.features[0](x)))
         assert torch.allclose(found["logits"], model(x))
-    with pytest.raises(ModelError, match="no stage 'features.9'"):
+    with pytest.raises(ModelError, match=r"no stage 'features\.9'"):
         act.activations(model, x, ["features.9"])
     with pytest.raises(ModelError, match="only a network can be looked into"):
         act.layers(model.forward, x)

@@ -67,3 +67,24 @@ def test_one_perturbation_fools_a_real_network_on_most_garments():
 def test_the_step_is_a_share_of_eps_unless_given():
     assert Universal(eps=0.2, steps=10).step_size == pytest.approx(0.2)
     assert Universal(eps=0.2, steps=10, alpha=0.01).step_size == 0.01
+
+
+def test_a_batch_larger_than_memory_still_gets_one_perturbation(monkeypatch):
+    """The calls of the model are cut, also the driver's own; the images are not."""
+    model, x = Small().double(), images(9).double()
+    with torch.no_grad():
+        y = model(x).argmax(1)
+    whole = lab.attack("universal", model, x, y, eps=0.1, steps=4, trace=True)
+    monkeypatch.setattr("lab.devices.SMALL", 1)
+    monkeypatch.setattr("lab.devices.CPU_BUDGET", 1)
+    sizes = []
+
+    def seen(x):
+        sizes.append(len(x))
+        return model(x)
+
+    monkeypatch.setattr("lab.attacks.black_box.VALUES", {"cpu": 3 * x[0].numel()})
+    cut = lab.attack("universal", seen, x, y, eps=0.1, steps=4, trace=True, drop_solved=True)
+    assert max(sizes) <= 3
+    assert torch.allclose(cut.x, whole.x, rtol=0, atol=1e-9)
+    assert len(cut.frames) == len(whole.frames)

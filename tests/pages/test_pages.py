@@ -20,6 +20,7 @@ from lab.ui import jobs
 from lab.ui.scenario import attack_label
 
 ROOT = Path(__file__).resolve().parents[2]
+PAGES = ("overview", "attack", "compare", "representations")
 MNIST = {"model": "Convolutional net, MNIST", "attack": "BIM (I-FGSM)"}
 
 
@@ -57,7 +58,7 @@ def verdict(at: AppTest) -> str:
     return next(m.value for m in at.markdown if m.value.startswith("### "))
 
 
-@pytest.mark.parametrize("page", ["pages/overview.py", "pages/attack.py", "pages/compare.py"])
+@pytest.mark.parametrize("page", [f"pages/{name}.py" for name in PAGES])
 @pytest.mark.parametrize("through_app", [True, False])
 def test_every_page_renders(page: str, through_app: bool) -> None:
     at = app("app.py" if through_app else page)
