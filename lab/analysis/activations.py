@@ -16,7 +16,7 @@ TRUNK = 0.6
 """A module with more than this share of all parameters is opened into its parts."""
 LOGITS = "logits"
 """The name of the network's answer as a stage, where it is not what the last stage answers."""
-NOISES = 3
+NOISES = 2
 """Random perturbations beside which a depth profile sets the attack's."""
 
 
@@ -143,9 +143,11 @@ def depth(model: Model, clean: Tensor, attacked: Tensor, *, seed: int = 0) -> De
 
 def _compare(features: Tensor) -> tuple[Tensor, Tensor]:
     """Relative L2 distance and cosine similarity of every other row to the first, on the CPU."""
-    clean, others = features[:1].double(), features[1:].double()
-    distance = (others - clean).norm(dim=1) / clean.norm().clamp(min=TINY)
-    return distance.cpu(), nn.functional.cosine_similarity(others, clean, dim=1).cpu()
+    clean, others = features[:1], features[1:]
+    lengths = torch.linalg.vector_norm(features, dim=1).double()
+    distance = torch.linalg.vector_norm(others - clean, dim=1).double() / lengths[0].clamp(min=TINY)
+    cosine = (others @ clean[0]).double() / (lengths[1:] * lengths[0]).clamp(min=TINY)
+    return distance.cpu(), cosine.clamp(-1, 1).cpu()
 
 
 def _watch(model: Model, x: Tensor, see: Callable[[str, nn.Module, Tensor], None]) -> None:

@@ -104,7 +104,7 @@ class Visitor:
 
     def _answer(self, status: int, url: str) -> None:
         # Streamlit looks for its server below the page's own path first, and then finds it at the root
-        if status >= 400 and not any(f"/{page}/_stcore/" in url for page in ("attack", "compare")):
+        if status >= 400 and not any(f"/{page}/_stcore/" in url for page in ("attack", "compare", "representations")):
             self.errors.append(f"{status}: {url}")
 
     def open(self, path: str) -> Page:
