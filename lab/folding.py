@@ -161,7 +161,7 @@ def _with_norm(convolution: nn.Module, norm: nn.BatchNorm2d) -> nn.Module:
 
 def _set(convolution: nn.Module, weight: Tensor, bias: Tensor | None) -> None:
     """Gives a convolution of the copy weights of its own, channels last."""
-    weight = weight.detach().contiguous(memory_format=torch.channels_last)
+    weight = weight.detach().clone(memory_format=torch.channels_last)  # of one channel, `contiguous` leaves the strides
     convolution._parameters = {
         "weight": nn.Parameter(weight, requires_grad=False),
         "bias": None if bias is None else nn.Parameter(bias.detach(), requires_grad=False),

@@ -357,8 +357,9 @@ CATALOG: Mapping[str, Spec] = {
             key="jsma",
             name="JSMA",
             summary="Changes a few values completely, two at a time, chosen by how they move every class.",
-            formula=r"(p, q) = \arg\max_{p, q}\; -\left(\sum_{i \in \{p, q\}} \frac{\partial f_t}{\partial x_i}\right)"
-            r"\left(\sum_{i \in \{p, q\}} \sum_{k \ne t} \frac{\partial f_k}{\partial x_i}\right)",
+            formula=r"(p, q) = \arg\max_{p, q}\; -\left(\sum_{i \in \{p, q\}} \frac{\partial F_t}{\partial x_i}\right)"
+            r"\left(\sum_{i \in \{p, q\}} \sum_{k \ne t} \frac{\partial F_k}{\partial x_i}\right),"
+            r"\quad F = \mathrm{softmax}(f)",
             papers=(JACOBIAN,),
             make=JSMA,
             until_reached=True,

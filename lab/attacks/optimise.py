@@ -83,7 +83,8 @@ class CarliniWagner:
     weight: float = param(1.0, bounds=(1e-6, 1e6), advanced=True, help="The first weight of the loss.")
 
     def __call__(self, model: Model, x: Tensor, goal: Goal, rng: torch.Generator) -> Steps:
-        """Yields searches * steps + 1 iterates, all but the last with their logits."""
+        """Yields the clean images, then searches * steps iterates with their logits, and the last."""
+        yield Iterate(x)
         nearest, shortest = x, torch.full((len(x),), math.inf, dtype=x.dtype, device=x.device)
         weights = Weights.start(self.weight, x)
         for _ in range(self.searches):
@@ -104,7 +105,9 @@ class CarliniWagner:
                 fooled |= hit
                 closer = hit & (size < shortest)
                 shortest = torch.where(closer, size, shortest)
-                nearest = torch.where((closer | shortest.isinf()).view(-1, 1, 1, 1), z, nearest)
+                closer |= shortest.isinf()
+                if closer.any():
+                    nearest = torch.where(closer.view(-1, 1, 1, 1), z, nearest)
                 adam.step()
                 schedule.step()
             weights = weights.after(fooled)

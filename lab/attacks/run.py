@@ -353,17 +353,18 @@ class _Chunk:
             return None
         if self.logits is None:
             self.logits = logits.clone()
-        goal = self.goal.rows(self.rows)
-        hit = goal.reached(logits.argmax(1))
-        if self.slack:
-            hit &= goal.margin(logits) < -self.slack
+        goal, clean, best = self.goal, self.clean, self.closest
+        if len(self.rows) < len(self.clean):
+            goal, clean, best = goal.rows(self.rows), clean[self.rows], best[self.rows]
+        hit = goal.margin(logits) < -self.slack if self.slack else goal.reached(logits.argmax(1))
         better = torch.ones_like(hit)
         if self.keep == "closest":
-            length = self.length(it.x - self.clean[self.rows]).to(self.closest)
-            best = self.closest[self.rows]
-            better = (hit & (length < best)) | (~hit & best.isinf())
-            self.closest[self.rows] = torch.where(hit & (length < best), length, best)
-        self.x, self.logits = self._store(self.x, it.x, better), self._store(self.logits, logits, better)
+            length = self.length(it.x - clean).to(best)
+            nearer = hit & (length < best)
+            better = nearer | (~hit & best.isinf())
+            self.closest[self.rows] = torch.where(nearer, length, best)
+        if better.any():
+            self.x, self.logits = self._store(self.x, it.x, better), self._store(self.logits, logits, better)
         if not (self.drop_solved and hit.any()):
             return None
         if it.stage:

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lab.types import ImageError, ModelError
+from lab.types import ImageError, Model, ModelError
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ class Classifier(nn.Module):
         return logits
 
 
-def resized(x: Tensor, model: nn.Module) -> Tensor:
+def resized(x: Tensor, model: Model) -> Tensor:
     """Images [N,C,H,W] in the size that a model of the lab was trained for; any other model takes them as they are."""
     if not isinstance(model, Classifier) or tuple(x.shape[-2:]) == model.card.input_shape[1:]:
         return x

@@ -121,10 +121,7 @@ SMALLEST = {
 """The lab's key -> the class of foolbox, what both take, what foolbox takes besides."""
 
 
-LARGER = pytest.mark.xfail(strict=True, reason="DeepFool's whole steps end farther away than foolbox's shorter ones")
-
-
-@pytest.mark.parametrize("key", [pytest.param(k, marks=LARGER if k == "deepfool" else ()) for k in SMALLEST])
+@pytest.mark.parametrize("key", list(SMALLEST))
 def test_the_smallest_perturbations_are_no_larger_than_foolboxs(foolbox, clothes, key):
     model, x, y = (clothes[0], clothes[1][:60], clothes[2][:60])
     kind, both, theirs = SMALLEST[key]
@@ -135,7 +132,6 @@ def test_the_smallest_perturbations_are_no_larger_than_foolboxs(foolbox, clothes
     assert ours.distance["l2"][ours.success].median() <= (1 + NORM) * length(found, x, "l2")[hit].median()
 
 
-@LARGER
 def test_linf_deepfool_is_no_larger_than_foolboxs(foolbox, clothes):
     model, x, y = clothes
     found = run_foolbox(foolbox, foolbox.attacks.LinfDeepFoolAttack(candidates=10), model, x, y)
