@@ -10,6 +10,7 @@ from lab.attacks import CATALOG as _ATTACKS
 from lab.attacks import attack
 from lab.data import CATALOG as _DATASETS
 from lab.data import load_data, load_picture
+from lab.evaluation.transfer import transfer
 from lab.models import CATALOG as _MODELS
 from lab.models import load_model
 from lab.tensors import Images
@@ -30,6 +31,7 @@ __all__ = [
     "load_data",
     "load_model",
     "load_picture",
+    "transfer",
 ]
 
 

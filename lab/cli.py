@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -20,6 +21,7 @@ from lab.analysis.files import encode
 from lab.attacks.catalog import find as find_attack
 from lab.evaluation.predict import predict
 from lab.models.cards import Card
+from lab.models.catalog import find as find_model
 from lab.types import DataError, GoalError, LabError, ParamError, Result
 
 
@@ -67,6 +69,16 @@ def parser() -> argparse.ArgumentParser:
     a.add_argument("--out", type=Path, metavar="DIR", help="write the attacked images here as PNG")
     a.add_argument("--json", metavar="FILE", help="write the measures here; - for the standard output")
     a.set_defaults(run=attack)
+
+    s = commands.add_parser("transfer", help="show each model's adversarial images to every other")
+    s.add_argument("--models", required=True, metavar="A,B,C", help="keys of models of one data set")
+    s.add_argument("--attack", required=True, metavar="KEY")
+    s.add_argument("--dataset", required=True, metavar="KEY")
+    s.add_argument("--limit", type=int, default=100, metavar="N", help="images of the data set (default 100)")
+    s.add_argument("--param", action="append", default=[], metavar="NAME=VALUE", help="e.g. eps=8/255; repeatable")
+    s.add_argument("--seed", type=int, default=0, metavar="S")
+    s.add_argument("--json", metavar="FILE", help="write the matrices here; - for the standard output")
+    s.set_defaults(run=transfer)
 
     t = commands.add_parser("train", help="train a model by its recipe, measure it, and write weights and card")
     t.add_argument("recipe", help="e.g. mnist/cnn, or the path of a recipe file")
@@ -122,6 +134,46 @@ def attack(args: argparse.Namespace) -> None:
     if args.json is not None:
         Path(args.json).write_text(json.dumps(told, indent=2), encoding="utf-8")
     _say(_summary(told))
+
+
+def transfer(args: argparse.Namespace) -> None:
+    """Prints how often the images made on each model (rows) fool every model (columns)."""
+    given: dict[str, Any] = dict(_pair(p) for p in args.param)
+    find_attack(args.attack).build(**given)
+    keys = [key.strip() for key in args.models.split(",") if key.strip()]
+    cards = [find_model(key).card() for key in keys]
+    if not cards:
+        raise ParamError("--models needs at least one key, for example mnist/cnn,mnist/softmax")
+    if others := [card.key for card in cards if card.task != cards[0].task]:
+        raise DataError(f"{others[0]} does not know the classes of {keys[0]}: compare models of one data set")
+    args.image, args.model = None, keys[0]
+    x, y, _ = _images(args, max(cards, key=lambda card: card.input_shape[1]))
+    with redirect_stdout(sys.stderr):
+        loaded = [models.load_model(key) for key in keys]
+    if y is None:
+        raise DataError(f"{args.dataset} has no labels")
+    found = lab.transfer(loaded, loaded, x, y, args.attack, seed=args.seed, **given)
+    told = {
+        "attack": args.attack,
+        "params": given,
+        "dataset": args.dataset,
+        "images": found.n,
+        "sources": found.sources,
+        "targets": found.targets,
+        "cells": [[asdict(cell) for cell in row] for row in found.cells],
+        "distortion": found.distortion,
+    }
+    if args.json == "-":
+        _say(json.dumps(told, indent=2))
+        return
+    if args.json is not None:
+        Path(args.json).write_text(json.dumps(told, indent=2), encoding="utf-8")
+    width = max(map(len, keys))
+    _say(f"{args.attack}, {found.n} images that all of these class right; share that the column's model misclassifies")
+    _say(" " * width + "".join(f"  {name:>{max(6, len(name))}}" for name in found.targets))
+    for name, row in zip(found.sources, found.cells, strict=True):
+        cells = (f"  {c.success:>{max(6, len(t))}.1%}" for c, t in zip(row, found.targets, strict=True))
+        _say(f"{name:<{width}}" + "".join(cells))
 
 
 def train(args: argparse.Namespace) -> None:

@@ -61,7 +61,7 @@ def test_catalog_as_json(capsys):
     assert list(found["parameters"]) == lab.catalog()["attacks"]
     eps = found["parameters"]["fgsm"]["eps"]
     assert eps["default"] == 8 / 255
-    assert eps["range"] == {"linf": [0, 1], "l2": [0, 100]}
+    assert eps["range"] == {"linf": [0, 1], "l2": [0, 100], "l1": [0, 10000]}
     assert found["parameters"]["fgsm"]["norm"]["choices"] == ["linf", "l2"]
     assert all(p["help"] for params in found["parameters"].values() for p in params.values())
 

@@ -15,7 +15,7 @@ from lab.attacks.norms import TINY
 from lab.types import Model
 
 TOLERANCE = 1e-4
-"""The iteration ends when the norm changes by less than this share."""
+"""The iteration ends when a step changes the norm by less than this share."""
 Affine = nn.Linear | nn.Conv2d | nn.BatchNorm2d
 
 
@@ -77,13 +77,21 @@ def bound(norms: tuple[Stretch, ...]) -> float:
     return math.prod(s.norm for s in norms)
 
 
-def operator_norm(layer: Callable[[Tensor], Tensor], like: Tensor, *, iterations: int = 200, seed: int = 0) -> float:
+def operator_norm(
+    layer: Callable[[Tensor], Tensor],
+    like: Tensor,
+    *,
+    iterations: int = 200,
+    tolerance: float = TOLERANCE,
+    seed: int = 0,
+) -> float:
     """The largest singular value of an affine map, by power iteration on its linear part.
 
     Args:
         layer: an affine map of tensors [1,...].
         like: an input of the right shape, [1,...].
         iterations: most steps.
+        tolerance: it ends earlier once a step changes the norm by less than this share.
         seed: of the start.
     """
     if isinstance(layer, nn.BatchNorm2d):  # diagonal: no need to iterate
@@ -102,7 +110,7 @@ def operator_norm(layer: Callable[[Tensor], Tensor], like: Tensor, *, iterations
             stretched = layer(u) - offset
             size = float(stretched.detach().norm())
             (v,) = torch.autograd.grad(stretched, u, stretched.detach())  # the transpose of the linear part
-        if abs(size - norm) <= TOLERANCE * size:
+        if abs(size - norm) <= tolerance * size:
             return size
         norm = size
     return norm
