@@ -62,7 +62,7 @@ def test_catalog_as_json(capsys):
     eps = found["parameters"]["fgsm"]["eps"]
     assert eps["default"] == 8 / 255
     assert eps["range"] == {"linf": [0, 1], "l2": [0, 100], "l1": [0, 10000]}
-    assert found["parameters"]["fgsm"]["norm"]["choices"] == ["linf", "l2"]
+    assert found["parameters"]["fgsm"]["norm"]["choices"] == ["linf", "l2", "l1"]
     assert all(p["help"] for params in found["parameters"].values() for p in params.values())
 
 

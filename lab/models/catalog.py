@@ -33,6 +33,7 @@ SHIPPED = (
     "fashion_mnist/cnn_pgd_at",
     "fashion_mnist/cnn_trades",
     "fashion_mnist/cnn_fgsm_at",
+    "fashion_mnist/cnn_distilled",
     "fashion_mnist/cnn_half_a",
     "fashion_mnist/cnn_half_b",
     "fashion_mnist/maxout",
