@@ -369,6 +369,7 @@ CATALOG: Mapping[str, Spec] = {
                 "q": "another one; both are changed together",
                 "t": "the class to be reached",
                 "i": "either of the two",
+                "F": "the probabilities, the softmax of the logits",
             },
         ),
         Spec(

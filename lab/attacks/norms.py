@@ -138,8 +138,7 @@ def _l1_ball(x: Tensor, eps: float | Tensor) -> Projection:
         beyond = (left.gather(1, at) - radius).clamp(min=0)
         shrink = lower.gather(1, at) + beyond / slope.gather(1, at).clamp(min=1)
         shrunk = torch.minimum((size - shrink).clamp(min=0), room) * d.sign()
-        over = (radius / shrunk.abs().sum(1, keepdim=True).clamp(min=TINY)).clamp(max=1)  # rounding
-        return (x + (shrunk * over).view_as(x)).clamp_(0, 1)
+        return (x + shrunk.view_as(x)).clamp_(0, 1)
 
     return project
 

@@ -34,6 +34,8 @@ from lab.types import (
     Result,
 )
 
+NEARER = 1 - 1e-6
+"""The share of a distance that another has to be below in order to be closer: rounding must not decide."""
 WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 """The dtypes that labels may have."""
 SLACK = 10.0
@@ -360,7 +362,7 @@ class _Chunk:
         better = torch.ones_like(hit)
         if self.keep == "closest":
             length = self.length(it.x - clean).to(best)
-            nearer = hit & (length < best)
+            nearer = hit & (length < best * NEARER)
             better = nearer | (~hit & best.isinf())
             self.closest[self.rows] = torch.where(nearer, length, best)
         if better.any():
