@@ -13,14 +13,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lab import devices
-from lab.types import Model
+from lab.types import REFUSALS, Model
 
 CLOSE = 1e-4
 """How far the logits of the two networks may differ, as a share of the largest logit."""
 ALIKE = 1e-2
 """How far their gradients may differ, as a share of the gradient's length."""
-FAILURES = (RuntimeError, ValueError, IndexError, TypeError, AttributeError, AssertionError, NotImplementedError)
-"""What a network may raise when it is copied, or asked for an image that it cannot take."""
+UNFIT = (*REFUSALS, AttributeError)
+"""What tells that a network has no faster equal: it cannot be copied, its copy misses what was folded away, or it
+cannot take the image; the last is told where the network itself is asked."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def fold(model: Model, x: Tensor, *, gradients: bool = True) -> Folded:
                 error = _same_gradient(model, fast, x)
             else:
                 error = _error(_logits(model, x), _logits(fast, x))
-    except FAILURES:
+    except UNFIT:
         return Folded(model)
     _known[model] = _Known(weights, gradients, fast if error is not None else None)
     return Folded(model) if fast is None or error is None else Folded(fast, error)

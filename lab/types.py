@@ -14,6 +14,10 @@ Model = Callable[[Tensor], Tensor]
 """Images [N,C,H,W] in [0,1] -> logits [N,K]."""
 
 
+REFUSALS = (RuntimeError, ValueError, IndexError, TypeError, AssertionError)
+"""What a model of anyone's may raise when it is asked for an image that it cannot take."""
+
+
 class LabError(ValueError):
     """Anything the lab refuses; its text is one sentence that says what was expected, what came, and what to do."""
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lab.attacks.gradient import input_gradient
-from lab.attacks.norms import NORMS, TINY
+from lab.attacks.norms import NORMS, TINY, eps_field, per_row
 from lab.params import param
 from lab.types import Goal, Iterate, Model, Steps
 
@@ -55,14 +55,7 @@ class APGD:
     Source: Croce and Hein 2020 (AutoAttack), algorithm 1.
     """
 
-    eps: float = param(
-        8 / 255,
-        bounds={"linf": (0, 1), "l2": (0, 100)},
-        bounds_by="norm",
-        unit="(pixels lie in [0,1])",
-        pixels=True,
-        help="Largest perturbation: at 4/255 each value of 0 to 255 may change by at most 4; in L2, its length.",
-    )
+    eps: float = eps_field("linf", "l2")
     steps: int = param(100, bounds=(1, 10_000), help="How many times the gradient is followed.")
     norm: Literal["linf", "l2"] = param("linf", help="How the size of the perturbation is measured.")
     loss: Literal["ce", "dlr"] = param("ce", help="What is ascended: cross-entropy, or the difference of logits ratio.")
@@ -78,7 +71,7 @@ class APGD:
             with torch.no_grad():
                 other = rival(model(x), goal, self.rival)
         start = norm.sample(rng, x)
-        x = norm.ball(clean, self.eps)(x + self.eps * start / _rows(norm.length(start), x))
+        x = norm.ball(clean, self.eps)(x + self.eps * start / per_row(norm.length(start), x))
         logits, value, g = self._look(model, x, goal, other)
         before, seen, size = x, x, torch.full((len(x),), 2 * self.eps, dtype=x.dtype, device=x.device)
         best = _Best(x, g, value)
@@ -92,7 +85,7 @@ class APGD:
                 size, rose, reference, halved, value = (t[rows] for t in (size, rose, reference, halved, value))
                 other, best = None if other is None else other[rows], best.rows(rows)
             project = norm.ball(clean, self.eps)
-            ahead = project(x + _rows(size, x) * norm.steepest(g))
+            ahead = project(x + per_row(size, x) * norm.steepest(g))
             if step:
                 ahead = project(x + INERTIA * (ahead - x) + (1 - INERTIA) * (x - before))
             before, x, seen, last = x, ahead, ahead, value
@@ -137,9 +130,5 @@ def rival(logits: Tensor, goal: Goal, rank: int) -> Tensor:
     return order[:, min(rank, order.shape[1] - 1) - 1]
 
 
-def _rows(v: Tensor, like: Tensor) -> Tensor:
-    return v.view(-1, *[1] * (like.dim() - 1))
-
-
 def _pick(where: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    return torch.where(_rows(where, a), a, b)
+    return torch.where(per_row(where, a), a, b)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lab.attacks.apgd import APGD
 from lab.attacks.fab import FAB
-from lab.attacks.norms import NORMS
+from lab.attacks.norms import NORMS, eps_field
 from lab.attacks.square import Square
 from lab.params import param
 from lab.types import Attack, Goal, Iterate, Model, Steps
@@ -28,14 +28,7 @@ class AutoAttack:
         that the test is weaker there than the published one. `quick` takes 20 steps, 3 targets and 500 queries.
     """
 
-    eps: float = param(
-        8 / 255,
-        bounds={"linf": (0, 1), "l2": (0, 100)},
-        bounds_by="norm",
-        unit="(pixels lie in [0,1])",
-        pixels=True,
-        help="Largest perturbation: at 4/255 each value of 0 to 255 may change by at most 4; in L2, its length.",
-    )
+    eps: float = eps_field("linf", "l2")
     norm: Literal["linf", "l2"] = param("linf", help="How the size of the perturbation is measured.")
     version: Literal["standard", "quick"] = param(
         "standard", help="The published budgets, or a fifth of the steps and a third of the targets."

@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from lab.attacks.norms import NORMS, draw
+from lab.attacks.norms import NORMS, alpha_field, draw, eps_field
 from lab.params import param
 from lab.types import Goal, Iterate, Model, Steps
 
@@ -48,27 +48,12 @@ class ScoreAttack:
         to [0,1], so that they are images.
     """
 
-    eps: float = param(
-        8 / 255,
-        bounds={"linf": (0, 1), "l2": (0, 100)},
-        bounds_by="norm",
-        unit="(pixels lie in [0,1])",
-        pixels=True,
-        help="Largest perturbation: at 4/255 each value of 0 to 255 may change by at most 4; in L2, its length.",
-    )
+    eps: float = eps_field("linf", "l2")
     steps: int = param(10, bounds=(1, 1000), help="How many times the estimated gradient is followed.")
     samples: int = param(
         128, bounds=(1, 10_000), unit="pairs", help="Random directions in each estimate; two queries each."
     )
-    alpha: float | None = param(
-        None,
-        bounds={"linf": (0, 1), "l2": (0, 100)},
-        bounds_by="norm",
-        unit="(pixels lie in [0,1])",
-        pixels=True,
-        advanced=True,
-        help="Size of one step. Automatic: 5 eps/steps.",
-    )
+    alpha: float | None = alpha_field("5 eps/steps", "linf", "l2")
     momentum: float = param(
         0.9, bounds=(0, 1), advanced=True, help="Share of the earlier estimates that each step keeps."
     )

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lab.attacks.apgd import rival
 from lab.attacks.gradient import derivative
-from lab.attacks.norms import NORMS, TINY
+from lab.attacks.norms import NORMS, TINY, per_row
 from lab.params import param
 from lab.types import Goal, Iterate, Model, Steps
 
@@ -45,12 +45,12 @@ class FAB:
             here = self._to_plane(x, w, gap)
             there = self._to_plane(clean, w, gap + (w * (clean - x)).flatten(1).sum(1))
             near, far = norm.length(here), norm.length(there)
-            share = _rows((near / (near + far).clamp(min=TINY)).clamp(max=self.pull), x)
+            share = per_row((near / (near + far).clamp(min=TINY)).clamp(max=self.pull), x)
             seen = ((x + self.overshoot * here) * (1 - share) + (clean + self.overshoot * there) * share).clamp(0, 1)
             with torch.no_grad():
                 logits = model(seen)
             fooled = goal.reached(logits.argmax(1))
-            x = torch.where(_rows(fooled, x), clean + self.back * (seen - clean), seen)
+            x = torch.where(per_row(fooled, x), clean + self.back * (seen - clean), seen)
         yield Iterate(seen, logits)
 
     def _boundary(self, model: Model, x: Tensor, goal: Goal, aim: Tensor) -> tuple[Tensor, Tensor]:
@@ -84,7 +84,3 @@ class FAB:
         before = closed.gather(1, at) - slope.gather(1, at) * (ends.gather(1, at) - starts.gather(1, at))
         far = starts.gather(1, at) + (wanted - before).clamp(min=0) / slope.gather(1, at).clamp(min=TINY)
         return (way * torch.minimum(pace * far, room)).view(shape)
-
-
-def _rows(v: Tensor, like: Tensor) -> Tensor:
-    return v.view(-1, *[1] * (like.dim() - 1))

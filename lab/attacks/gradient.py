@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lab.attacks import views
-from lab.attacks.norms import NORMS, TINY
+from lab.attacks.norms import NORMS, TINY, alpha_field, eps_field
 from lab.params import param
 from lab.types import Goal, Iterate, Model, Steps
 
@@ -52,24 +52,9 @@ class GradientAttack:
         numbers are shared by the images of a batch, so that each is attacked as if it were alone.
     """
 
-    eps: float = param(
-        8 / 255,
-        bounds={"linf": (0, 1), "l2": (0, 100), "l1": (0, 10_000)},
-        bounds_by="norm",
-        unit="(pixels lie in [0,1])",
-        pixels=True,
-        help="Largest perturbation: at 4/255 each value of 0 to 255 may change by at most 4; in L2 and L1, its length.",
-    )
+    eps: float = eps_field("linf", "l2", "l1")
     steps: int = param(10, bounds=(1, 1000), help="How many times the gradient is followed.")
-    alpha: float | None = param(
-        None,
-        bounds={"linf": (0, 1), "l2": (0, 100), "l1": (0, 10_000)},
-        bounds_by="norm",
-        unit="(pixels lie in [0,1])",
-        pixels=True,
-        advanced=True,
-        help="Size of one step. Automatic: eps/steps, or 2.5 eps/steps with a random start.",
-    )
+    alpha: float | None = alpha_field("eps/steps, or 2.5 eps/steps with a random start", "linf", "l2", "l1")
     momentum: float = param(
         0.0,
         bounds=(0, 2),

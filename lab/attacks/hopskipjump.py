@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lab.attacks.black_box import portions
-from lab.attacks.norms import NORMS, TINY, draw
+from lab.attacks.norms import NORMS, TINY, draw, per_row
 from lab.params import param
 from lab.types import Goal, Iterate, Model, Steps
 
@@ -70,7 +70,7 @@ class HopSkipJump:
                 if len(inside):
                     way[inside] = self._facing(model, x[inside], clean[inside], goal.rows(inside), queries, probing)
                 sizes = norm.length(x - clean) / math.sqrt(step)
-                jumps = [(x + _rows(sizes / 2**k, x) * norm.steepest(way)).clamp_(0, 1) for k in range(JUMPS)]
+                jumps = [(x + per_row(sizes / 2**k, x) * norm.steepest(way)).clamp_(0, 1) for k in range(JUMPS)]
                 far = _first(jumps, _hits(model, torch.stack(jumps), goal), x)
             if len(outside):
                 far[outside], found[outside] = self._start(model, clean[outside], goal.rows(outside), queries, looking)
@@ -89,7 +89,7 @@ class HopSkipJump:
             for blend, hit in zip(blends, hits, strict=True):
                 distance = NORMS[self.norm].length(blend - clean)
                 better = hit & (distance < nearest)
-                best, nearest = torch.where(_rows(better, clean), blend, best), torch.where(better, distance, nearest)
+                best, nearest = torch.where(per_row(better, clean), blend, best), torch.where(better, distance, nearest)
             done += count
         return best, nearest.isfinite()
 
@@ -104,7 +104,7 @@ class HopSkipJump:
 
     def _facing(self, model: Model, x: Tensor, clean: Tensor, goal: Goal, queries: int, rng: torch.Generator) -> Tensor:
         """The way [N,...] across the boundary near x, estimated from which of the probes around x reach the goal."""
-        radius = _rows((REACH * NORMS["l2"].length(x - clean)).clamp(min=TINY), x)
+        radius = per_row((REACH * NORMS["l2"].length(x - clean)).clamp(min=TINY), x)
         reached, every, hits = torch.zeros_like(x), torch.zeros_like(x), torch.zeros_like(radius)
         for count in portions(queries, x):
             u = torch.stack([draw(rng, x, normal=self.norm == "l2") for _ in range(count)])
@@ -122,7 +122,7 @@ class HopSkipJump:
         Found to within what a probe, whose direction is random, moves across the boundary.
         """
         low, high = torch.zeros_like(far[:, :1, :1, :1]), torch.ones_like(far[:, :1, :1, :1])
-        span = _rows(NORMS["linf"].length(far - clean), far)
+        span = per_row(NORMS["linf"].length(far - clean), far)
 
         def at(share: Tensor) -> Tensor:
             if self.norm == "linf":
@@ -131,7 +131,7 @@ class HopSkipJump:
 
         for _ in range(math.ceil(math.log2(math.sqrt(far[0].numel()) / REACH))):
             middle = (low + high) / 2
-            hit = _rows(_hits(model, at(middle)[None], goal)[0], far)
+            hit = per_row(_hits(model, at(middle)[None], goal)[0], far)
             low, high = torch.where(hit, low, middle), torch.where(hit, middle, high)
         return at(high)
 
@@ -149,9 +149,5 @@ def _hits(model: Model, probes: Tensor, goal: Goal) -> Tensor:
 def _first(tried: Sequence[Tensor], hits: Tensor, otherwise: Tensor) -> Tensor:
     """Row by row the first of the images [N,...] that is a hit, hits [B,N], or the other where none is."""
     for images, hit in reversed(list(zip(tried, hits, strict=True))):
-        otherwise = torch.where(_rows(hit, images), images, otherwise)
+        otherwise = torch.where(per_row(hit, images), images, otherwise)
     return otherwise
-
-
-def _rows(v: Tensor, like: Tensor) -> Tensor:
-    return v.view(-1, *[1] * (like.dim() - 1))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+
+from lab.params import Bounds, param
 
 TINY = 1e-12
 
@@ -43,13 +45,14 @@ class Norm:
     sample: Callable[[torch.Generator, Tensor], Tensor]
 
 
-def _rows(v: Tensor, like: Tensor) -> Tensor:
+def per_row(v: Tensor, like: Tensor) -> Tensor:
+    """One value for each image [N], shaped [N,1,...] so that it goes with images [N,...]."""
     return v.view(-1, *[1] * (like.dim() - 1))
 
 
 def _size(eps: float | Tensor, like: Tensor) -> float | Tensor:
     """A radius that fits images [N,...], given as one number or one per image."""
-    return _rows(eps, like) if isinstance(eps, Tensor) else eps
+    return per_row(eps, like) if isinstance(eps, Tensor) else eps
 
 
 def _l1(d: Tensor) -> Tensor:
@@ -73,9 +76,9 @@ def _signs(g: Tensor, x: Tensor | None = None) -> Tensor:
 
 def _unit(g: Tensor, x: Tensor | None = None) -> Tensor:
     """Divides by the largest value first, so that the squares of a tiny gradient do not vanish."""
-    largest = _rows(_largest(g), g)
+    largest = per_row(_largest(g), g)
     g = g / torch.where(largest > 0, largest, 1)
-    return g / _rows(_l2(g).clamp(min=TINY), g)
+    return g / per_row(_l2(g).clamp(min=TINY), g)
 
 
 def _sparse(g: Tensor, x: Tensor | None = None) -> Tensor:
@@ -109,7 +112,7 @@ def _l2_ball(x: Tensor, eps: float | Tensor) -> Projection:
     def project(z: Tensor) -> Tensor:
         d = z - x
         shrink: Tensor = (eps / _l2(d).clamp(min=TINY)).clamp(max=1)
-        inside: Tensor = (x + d * _rows(shrink, d)).clamp_(0, 1)
+        inside: Tensor = (x + d * per_row(shrink, d)).clamp_(0, 1)
         return inside
 
     return project
@@ -153,7 +156,7 @@ def _l1_sample(rng: torch.Generator, like: Tensor) -> Tensor:
 def _l2_sample(rng: torch.Generator, like: Tensor) -> Tensor:
     direction = draw(rng, like, normal=True)
     radius = torch.rand(1, generator=rng).to(like) ** (1 / direction[0].numel())
-    return direction / _rows(_l2(direction), direction) * radius
+    return direction / per_row(_l2(direction), direction) * radius
 
 
 def draw(rng: torch.Generator, like: Tensor, *, normal: bool = False) -> Tensor:
@@ -190,6 +193,37 @@ NORMS: Mapping[str, Norm] = {
         sample=_l1_sample,
     ),
 }
+
+
+RANGES: Mapping[str, Bounds] = {"linf": (0, 1), "l2": (0, 100), "l1": (0, 10_000)}
+"""How large a perturbation an attack may be given, by norm."""
+
+
+def eps_field(*norms: str) -> Any:
+    """The field `eps` of an attack that is bounded in a choice of norms, its field `norm`."""
+    lengths = " and ".join(norm.upper() for norm in norms if norm != "linf")
+    return param(
+        8 / 255,
+        bounds={norm: RANGES[norm] for norm in norms},
+        bounds_by="norm",
+        unit="(pixels lie in [0,1])",
+        pixels=True,
+        help="Largest perturbation: at 4/255 each value of 0 to 255 may change by at most 4; "
+        f"in {lengths}, its length.",
+    )
+
+
+def alpha_field(automatic: str, *norms: str) -> Any:
+    """The field `alpha` of such an attack; `automatic` says what it is when it is not given."""
+    return param(
+        None,
+        bounds={norm: RANGES[norm] for norm in norms},
+        bounds_by="norm",
+        unit="(pixels lie in [0,1])",
+        pixels=True,
+        advanced=True,
+        help=f"Size of one step. Automatic: {automatic}.",
+    )
 
 
 LENGTHS: Mapping[str, Callable[[Tensor], Tensor]] = {

@@ -20,6 +20,7 @@ from lab import devices
 from lab.attacks.norms import LENGTHS, NORMS, Distances, distances
 from lab.folding import fold
 from lab.types import (
+    REFUSALS,
     Access,
     Attack,
     Frame,
@@ -80,7 +81,7 @@ class Watched:
             logits = self.model(x)
         except torch.OutOfMemoryError:
             raise
-        except (RuntimeError, ValueError, IndexError, TypeError, AssertionError) as e:
+        except REFUSALS as e:
             reason = str(e).splitlines()[0] if str(e) else type(e).__name__
             raise ModelError(f"the model cannot take images of shape {list(x.shape[1:])}: {reason}") from e
         check_logits(logits, len(x), self.goal)

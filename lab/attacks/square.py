@@ -10,6 +10,7 @@ from types import EllipsisType
 import torch
 from torch import Tensor
 
+from lab.attacks.norms import per_row
 from lab.params import param
 from lab.types import Goal, Iterate, Model, Steps
 
@@ -78,8 +79,8 @@ class Square:
                 continue
             union = base.clone()
             for (window, _), painted, helped in zip(several, tried, helps, strict=True):
-                union[window] = torch.where(_rows(helped, base), painted[window], union[window])
-            many = _rows(torch.stack(helps).sum(0) > 1, base)
+                union[window] = torch.where(per_row(helped, base), painted[window], union[window])
+            many = per_row(torch.stack(helps).sum(0) > 1, base)
             last = torch.where(many, union, _painted(best, low, high, *group[-1]))
             answer = model(last)
             best, logits, margin = _better((best, logits, margin), (last, answer, goal.margin(answer)))
@@ -114,16 +115,12 @@ def _coins(rng: torch.Generator, like: Tensor, *shape: int) -> Tensor:
     return torch.randint(0, 2, shape, generator=rng).to(like.device, torch.bool)
 
 
-def _rows(v: Tensor, like: Tensor) -> Tensor:
-    return v.view(-1, *[1] * (like.dim() - 1))
-
-
 def _painted(x: Tensor, low: Tensor, high: Tensor, window: Window, bright: Tensor) -> Tensor:
     """Images with a square at the ends of their range; in the opposite colours where it would change nothing."""
     x, here = x.clone(), x[window]
     square = torch.where(bright, high[window], low[window])
     idle = (square == here).flatten(1).all(1)
-    x[window] = torch.where(_rows(idle, here), torch.where(bright, low[window], high[window]), square)
+    x[window] = torch.where(per_row(idle, here), torch.where(bright, low[window], high[window]), square)
     return x
 
 
@@ -131,7 +128,7 @@ def _better(old: tuple[Tensor, Tensor, Tensor], new: tuple[Tensor, Tensor, Tenso
     """Of two lots of (images, logits, margins), row by row that with the lower margin."""
     gain = new[2] < old[2]
     return (
-        torch.where(_rows(gain, old[0]), new[0], old[0]),
+        torch.where(per_row(gain, old[0]), new[0], old[0]),
         torch.where(gain[:, None], new[1], old[1]),
         torch.minimum(new[2], old[2]),
     )

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lab.attacks.black_box import portions
-from lab.attacks.norms import NORMS, TINY
+from lab.attacks.norms import NORMS, TINY, alpha_field, eps_field
 from lab.params import param
 from lab.types import Goal, Iterate, Model, Steps
 
@@ -30,24 +30,9 @@ class Universal:
         keeps a share of the steps before.
     """
 
-    eps: float = param(
-        8 / 255,
-        bounds={"linf": (0, 1), "l2": (0, 100)},
-        bounds_by="norm",
-        unit="(pixels lie in [0,1])",
-        pixels=True,
-        help="Largest perturbation: at 4/255 each value of 0 to 255 may change by at most 4; in L2, its length.",
-    )
+    eps: float = eps_field("linf", "l2")
     steps: int = param(50, bounds=(1, 1000), help="How many times the gradient, summed over the images, is followed.")
-    alpha: float | None = param(
-        None,
-        bounds={"linf": (0, 1), "l2": (0, 100)},
-        bounds_by="norm",
-        unit="(pixels lie in [0,1])",
-        pixels=True,
-        advanced=True,
-        help="Size of one step. Automatic: 10 eps/steps.",
-    )
+    alpha: float | None = alpha_field("10 eps/steps", "linf", "l2")
     momentum: float = param(
         0.9, bounds=(0, 1), advanced=True, help="Share of the earlier gradients that each step keeps."
     )

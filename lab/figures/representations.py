@@ -18,6 +18,8 @@ from lab.figures.style import ADVERSARIAL, CLEAN, CONTROL, DIVERGING, OTHERS, SE
 
 GAP = 2
 """Pixels between the maps of a sheet."""
+BAR = {"thickness": 8, "len": 0.28, "nticks": 4}
+"""Size of a colour bar below maps."""
 WIDTH = 320
 """Pixels that a sheet is wide at most, unless its maps are very large."""
 
@@ -115,7 +117,7 @@ def maps(clean: Tensor, attacked: Tensor) -> go.Figure:
             zmax=ends[1],
             colorscale=scale,
             showscale=column > 1,
-            colorbar={"x": 0.64 if column == 2 else 1.01, "thickness": 10, "len": 0.9},
+            colorbar={"orientation": "h", "x": 0.32 if column == 2 else 0.86, "y": -0.02, "yanchor": "top", **BAR},
             hovertemplate="row %{y}, column %{x}: %{z:.3g}<extra></extra>",
             row=1,
             col=column,

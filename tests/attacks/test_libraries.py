@@ -1,7 +1,7 @@
 """The lab's attacks beside the public libraries: equal where the algorithm is deterministic, else as good.
 
 foolbox comes with requirements-dev.txt (its FGSM and BIM are in test_parity.py); torchattacks asks for old versions of
-other packages, so it is installed by hand.
+other packages, so `make test` installs it without them.
 """
 
 import warnings
