@@ -1,4 +1,7 @@
-"""The same network, faster to differentiate: batch norms folded into convolutions, channels last, no padding layers."""
+"""The same network, faster to differentiate: batch norms folded into convolutions, channels last, no padding layers.
+
+The gradient of a first convolution with a stride is taken as one without a stride, too.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import weakref
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sized
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -100,6 +104,8 @@ def _made(model: nn.Module, x: Tensor) -> nn.Module | None:
             _replace(fast, name, nn.Identity())
     for module in _convolutions(fast):
         _set(module, module.weight, module.bias)
+        if _is_stem(module):
+            _as_stem(module)
     return fast
 
 
@@ -167,6 +173,57 @@ def _set(convolution: nn.Module, weight: Tensor, bias: Tensor | None) -> None:
         "weight": nn.Parameter(weight, requires_grad=False),
         "bias": None if bias is None else nn.Parameter(bias.detach(), requires_grad=False),
     }
+
+
+class _Stem(nn.Conv2d):
+    """A convolution with a stride whose gradient is taken as a convolution without one.
+
+    That one has s * s times as many channels for a stride of s, which are then shuffled into place. It takes half the
+    time of PyTorch's own where the image has one channel or three.
+    """
+
+    turned: Tensor
+
+    def turn(self) -> None:
+        """Lays the weights out for the gradient."""
+        s, weight = self.stride[0], self.weight
+        rows, columns = (-(-k // s) for k in weight.shape[2:])  # in steps of the stride
+        weight = F.pad(weight, (0, columns * s - weight.shape[3], 0, rows * s - weight.shape[2]))
+        weight = weight.reshape(*weight.shape[:2], rows, s, columns, s).permute(1, 3, 5, 0, 2, 4).flip(-1, -2)
+        self.turned = weight.flatten(0, 2).clone(memory_format=torch.channels_last)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As the convolution."""
+        answer: Tensor = _StemFunction.apply(x, self)  # type: ignore[no-untyped-call]
+        return answer
+
+
+class _StemFunction(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, stem: _Stem) -> Tensor:
+        ctx.stem, ctx.size = stem, x.shape[2:]
+        return F.conv2d(x, stem.weight, stem.bias, stem.stride, stem.padding)
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor, None]:
+        turned, (top, left), (height, width) = ctx.stem.turned, ctx.stem.padding, ctx.size
+        g = F.conv2d(slopes[0], turned, padding=(turned.shape[2] - 1, turned.shape[3] - 1))
+        g = F.pixel_shuffle(g, ctx.stem.stride[0])
+        return F.pad(g, (-left, left + width - g.shape[3], -top, top + height - g.shape[2])), None
+
+
+def _as_stem(convolution: nn.Module) -> None:
+    convolution.__class__ = _Stem
+    if isinstance(convolution, _Stem):
+        convolution.turn()
+
+
+def _is_stem(convolution: nn.Conv2d) -> bool:
+    """Whether its gradient is taken faster without the stride."""
+    s, other = convolution.stride
+    plain = convolution.groups == 1 and convolution.dilation == (1, 1) and convolution.padding_mode == "zeros"
+    few = s == other > 1 and convolution.in_channels * s * s <= convolution.out_channels
+    return type(convolution) is nn.Conv2d and plain and few and not isinstance(convolution.padding, str)
 
 
 def _error(right: Tensor, other: Tensor) -> float | None:

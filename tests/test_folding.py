@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 import lab
+from lab import folding
 from lab.folding import fold
 from tests.conftest import images
 
@@ -164,6 +165,27 @@ def test_the_lites_lose_their_norms_and_most_of_their_padding():
     x = torch.rand(2, 3, 224, 224, generator=torch.Generator().manual_seed(1))
     fast = fold(model, x).model
     assert not any(isinstance(m, nn.BatchNorm2d) for m in fast.modules())
-    assert all(type(m) is nn.Conv2d for m in fast.modules() if isinstance(m, nn.Conv2d))
+    first, *others = (type(m) for m in fast.modules() if isinstance(m, nn.Conv2d))
+    assert first is folding._Stem
+    assert set(others) == {nn.Conv2d}
     with torch.no_grad():
         assert torch.allclose(fast(x), model(x), atol=1e-4)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding", "size"),
+    [(4, 2, 1, 28), (3, 2, 1, 29), (7, 2, 3, 33), (5, 3, (0, 2), 20), (2, 3, 0, 17), ((3, 5), 2, (1, 0), (11, 14))],
+)
+def test_a_first_convolution_with_a_stride_has_the_same_gradient(channels, kernel, stride, padding, size):
+    torch.manual_seed(0)
+    first = nn.Conv2d(channels, 32, kernel, stride, padding)
+    net = nn.Sequential(first, nn.ReLU(), nn.Flatten(), nn.LazyLinear(5))
+    x = torch.rand(3, channels, *(size if isinstance(size, tuple) else (size, size)))
+    net(x)
+    fast = fold(net.eval().requires_grad_(False), x).model
+    assert type(fast[0]) is folding._Stem
+    assert type(net[0]) is nn.Conv2d
+    assert torch.allclose(fast(x), net(x), atol=1e-5)
+    right = gradient(net, x)
+    assert torch.allclose(gradient(fast, x), right, atol=1e-5 * float(right.abs().max()))

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lab.attacks.gradient import input_gradient
-from lab.attacks.norms import TINY, movable
+from lab.attacks.gradient import derivative, input_gradient
+from lab.attacks.norms import LENGTHS, TINY, movable
 from lab.params import param
 from lab.types import Goal, Iterate, Model, Steps
 
@@ -88,30 +88,31 @@ class CarliniWagner:
         nearest, shortest = x, torch.full((len(x),), math.inf, dtype=x.dtype, device=x.device)
         weights = Weights.start(self.weight, x)
         for _ in range(self.searches):
-            w = torch.atanh((2 * nearest - 1) * INSIDE).requires_grad_()
+            w = torch.atanh((2 * nearest - 1) * INSIDE)
             adam = torch.optim.Adam([w], self.lr or min(0.1, REACH / math.sqrt(x[0].numel())))
             schedule = torch.optim.lr_scheduler.CosineAnnealingLR(adam, self.steps)
             fooled = torch.zeros(len(x), dtype=torch.bool, device=x.device)
             for _ in range(self.steps):
+                z = _pixels(w).requires_grad_()
                 with torch.enable_grad():
-                    z = _pixels(w)
                     logits = model(z)
                     beyond = goal.margin(logits) + self.confidence
-                    size = (z - x).flatten(1).square().sum(1)
-                    (w.grad,) = torch.autograd.grad((size + weights.value * beyond.clamp(min=0)).sum(), w)
-                z, size = z.detach(), size.detach()
+                    slope = derivative((weights.value * beyond.clamp(min=0)).sum(), z)
+                z, hit = z.detach(), beyond.detach() < 0
                 yield Iterate(z, logits.detach())
-                hit = beyond.detach() < 0
+                d = z - x
+                size = LENGTHS["l2"](d)
                 fooled |= hit
                 closer = hit & (size < shortest)
                 shortest = torch.where(closer, size, shortest)
                 closer |= shortest.isinf()
                 if closer.any():
                     nearest = torch.where(closer.view(-1, 1, 1, 1), z, nearest)
+                w.grad = slope.add_(d, alpha=2).mul_(z - z.square()).mul_(2)  # dz/dw = 2 z (1 - z)
                 adam.step()
                 schedule.step()
             weights = weights.after(fooled)
-        yield Iterate(_pixels(w.detach()))
+        yield Iterate(_pixels(w))
 
 
 def _pixels(w: Tensor) -> Tensor:

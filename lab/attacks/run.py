@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from lab import devices
-from lab.attacks.norms import LENGTHS, NORMS, Distances, distances
+from lab.attacks.norms import LENGTHS, NORMS, Distances, distances, per_row
 from lab.folding import fold
 from lab.types import (
     REFUSALS,
@@ -331,9 +331,14 @@ class _Chunk:
 
     def _count(self, images: int) -> None:
         """Shares the forwards and backwards since the last iterate among the images that the attack works on."""
-        rows = slice(None) if len(self.rows) == len(self.clean) else self.rows.cpu()
-        self.queries[rows] += -(-self.model.forwards // images)
-        self.backwards[rows] += -(-self.model.backwards // images)
+        queries, backwards = -(-self.model.forwards // images), -(-self.model.backwards // images)
+        if len(self.rows) == len(self.clean):
+            self.queries += queries
+            self.backwards += backwards
+        else:
+            rows = self.rows.cpu()
+            self.queries[rows] += queries
+            self.backwards[rows] += backwards
         self.model.forwards = self.model.backwards = 0
 
     def _live(self, it: Iterate) -> Iterate:
@@ -396,8 +401,8 @@ class _Chunk:
         return self._store(self.now[0], x, every), self._store(self.now[1], logits, every)
 
     def _store(self, into: Tensor, new: Tensor, better: Tensor) -> Tensor:
-        if len(new) == len(into) and bool(better.all()):
-            return new
+        if len(new) == len(into):
+            return torch.where(per_row(better, into), new, into)
         into = into.clone()
         into[self.rows[better]] = new[better]
         return into
