@@ -19,9 +19,14 @@ import lab
 from lab import attacks, data, models
 from lab.analysis.files import encode
 from lab.attacks.catalog import find as find_attack
+from lab.evaluation.blackbox import prepare, scored
+from lab.evaluation.oracle import Ask, Remote, labels_of
 from lab.evaluation.predict import predict
+from lab.evaluation.substitute import PARAMS as SUBSTITUTE
+from lab.evaluation.substitute import Substitute, balanced, copy_oracle
 from lab.models.cards import Card
 from lab.models.catalog import find as find_model
+from lab.params import number, parse
 from lab.types import DataError, GoalError, LabError, ParamError, Result
 
 
@@ -79,6 +84,26 @@ def parser() -> argparse.ArgumentParser:
     s.add_argument("--seed", type=int, default=0, metavar="S")
     s.add_argument("--json", metavar="FILE", help="write the matrices here; - for the standard output")
     s.set_defaults(run=transfer)
+
+    b = commands.add_parser(
+        "blackbox", help="copy a black box that answers labels only, and attack it through the copy"
+    )
+    b.add_argument("--oracle", required=True, metavar="KEY", help="key of a model, or the address of an endpoint")
+    b.add_argument("--dataset", required=True, metavar="KEY", help="where initial and test images come from")
+    b.add_argument("--initial", type=int, default=150, metavar="N", help="images to begin with (default 150)")
+    b.add_argument("--limit", type=int, default=500, metavar="N", help="test images, others than those (default 500)")
+    b.add_argument("--budget", type=int, default=9600, metavar="N", help="labels that may be asked (default 9600)")
+    b.add_argument("--eps", default="0.3", metavar="E", help="size of the FGSM examples (default 0.3)")
+    b.add_argument("--param", action="append", default=[], metavar="NAME=VALUE", help="e.g. rounds=4; repeatable")
+    b.add_argument("--seed", type=int, default=0, metavar="S")
+    b.add_argument("--json", metavar="FILE", help="write what each round brought here; - for the standard output")
+    b.set_defaults(run=blackbox)
+
+    v = commands.add_parser("serve", help="answer labels over HTTP: a black box to try attacks on")
+    v.add_argument("model", metavar="MODEL", help="e.g. mnist/cnn")
+    v.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
+    v.add_argument("--port", type=int, default=8600)
+    v.set_defaults(run=serve)
 
     t = commands.add_parser("train", help="train a model by its recipe, measure it, and write weights and card")
     t.add_argument("recipe", help="e.g. mnist/cnn, or the path of a recipe file")
@@ -174,6 +199,54 @@ def transfer(args: argparse.Namespace) -> None:
     for name, row in zip(found.sources, found.cells, strict=True):
         cells = (f"  {c.success:>{max(6, len(t))}.1%}" for c, t in zip(row, found.targets, strict=True))
         _say(f"{name:<{width}}" + "".join(cells))
+
+
+def blackbox(args: argparse.Namespace) -> None:
+    """Prints what each round of the substitute attack brought."""
+    settings = Substitute(**parse(SUBSTITUTE, dict(_pair(p) for p in args.param), "the substitute"))  # type: ignore[arg-type]
+    eps = number(args.eps)
+    if args.limit < 1:
+        raise ParamError(f"--limit must be at least 1, not {args.limit}")
+    remote = "://" in args.oracle
+    images = data.load_data(args.dataset)
+    first, rest = balanced(images, args.initial, args.seed)
+    test = rest.rows(slice(0, args.limit))
+    if remote:
+        classes = int(images.y.max()) + 1
+        ask: Ask = Remote(args.oracle, classes)
+    else:
+        model = models.load_model(args.oracle)
+        if model.card.task != data.CATALOG[args.dataset].task:
+            raise DataError(f"{args.oracle} does not know the classes of {args.dataset}")
+        classes, ask = len(model.card.classes), labels_of(model)
+    judge, oracle = prepare(ask, test, args.budget, settings.rounds, counted=remote, eps=eps, seed=args.seed)
+    rounds: list[dict[str, Any]] = []
+    told = {"oracle": args.oracle, "dataset": args.dataset, "eps": eps, "seed": args.seed, "budget": args.budget}
+    told |= {"settings": asdict(settings), "test_images": len(test), "rounds": rounds}
+    if args.json != "-":
+        _say("round  queries  fit on them  agreement  FGSM fools  noise fools")
+    try:
+        for each in scored(copy_oracle(oracle, first.x, classes, settings, seed=args.seed), judge):
+            r, s = each.round, each.score
+            rounds.append({"round": r.number, "queries": r.queries, "fit": r.fit, **asdict(s)})
+            if args.json != "-":
+                counts, shares = f"{r.number:>5}  {r.queries:>7,}", (r.fit, s.agreement, s.fgsm, s.noise)
+                _say(counts + "".join(f"{share:>{w}.1%}" for share, w in zip(shares, (13, 11, 12, 13), strict=True)))
+    finally:  # a run that is stopped keeps what it had
+        if args.json is not None and rounds:
+            text = json.dumps(told, indent=2)
+            _say(text) if args.json == "-" else Path(args.json).write_text(text, encoding="utf-8")
+
+
+def serve(args: argparse.Namespace) -> None:
+    """Answers until it is interrupted."""
+    from lab.serve import endpoint
+
+    with endpoint(models.load_model(args.model), args.host, args.port) as server:
+        host, port = server.server_address[:2]
+        _say(f"{args.model} answers labels at http://{host!s}:{port}/label: POST a picture; stop with Ctrl-C")
+        sys.stdout.flush()
+        server.serve_forever()
 
 
 def train(args: argparse.Namespace) -> None:

@@ -18,6 +18,7 @@ from lab.types import ModelError
 
 SHIPPED = (
     "mnist/cnn",
+    "mnist/cnn_small",
     "mnist/cnn_pgd_at",
     "mnist/cnn_trades",
     "mnist/cnn_fgsm_at",

@@ -135,6 +135,11 @@ def cnn_wide(shape: Shape, classes: int) -> nn.Module:
     return cnn(shape, classes, channels=(32, 64, 128))
 
 
+def cnn_small(shape: Shape, classes: int) -> nn.Module:
+    """The `cnn` with a quarter of its channels."""
+    return cnn(shape, classes, channels=(16, 16, 16), hidden=64)
+
+
 def capsnet(shape: Shape, classes: int, **options: int) -> nn.Module:
     """Capsules with dynamic routing; see `lab.models.capsnet`."""
     return CapsNet(shape, classes, **options)
@@ -182,6 +187,7 @@ NETS: Mapping[str, Callable[..., nn.Module]] = {
     "rbf": RBF,
     "cnn": cnn,
     "cnn_wide": cnn_wide,
+    "cnn_small": cnn_small,
     "capsnet": capsnet,
     "resnet": resnet,
 }
