@@ -19,9 +19,9 @@ from lab.tensors import Images
 from lab.types import DataError
 
 NETS: Mapping[str, Callable[..., nn.Module]] = {
-    "mlp": partial(nets.mlp, widths=(200, 200)),
-    "softmax": nets.softmax,
-    "cnn": nets.cnn_small,
+    "mlp": partial(nets.build, "mlp", widths=(200, 200)),
+    "softmax": partial(nets.build, "softmax"),
+    "cnn": partial(nets.build, "cnn_small"),
 }
 """Architectures of a substitute: two hidden layers of 200 units, softmax regression, a small convolutional net."""
 
@@ -121,9 +121,7 @@ def copy_oracle(
     if not len(x):
         raise DataError("a substitute needs at least one initial image")
     rng = torch.Generator().manual_seed(seed)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        net = NETS[settings.net](tuple(x.shape[1:]), classes)
+    net = NETS[settings.net](tuple(x.shape[1:]), classes, seed=seed)
     optimiser: torch.optim.Optimizer = (
         torch.optim.SGD(net.parameters(), settings.lr, MOMENTUM)
         if settings.optimiser == "sgd"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -31,6 +31,8 @@ class Cell:
         fooled: number of images that the target misclassifies.
         agreement: of the images that fool both, the share on which the target names the same wrong class as the source;
             None where there are none.
+        same: of the images that fool the source, the share on which the target names the same wrong class; None where
+            there are none.
     """
 
     success: float
@@ -38,6 +40,7 @@ class Cell:
     high: float
     fooled: int
     agreement: float | None
+    same: float | None
 
 
 @dataclass(frozen=True)
@@ -112,46 +115,74 @@ def transfer(
         ModelError: for no models.
         DataError: where no image is classed right by all models.
     """
+    *_, last = stream(sources, targets, x, y, attack, seed=seed, cancel=cancel, watch=watch, **params)
+    return last
+
+
+def stream(
+    sources: Named,
+    targets: Named,
+    x: Tensor,
+    y: Tensor,
+    attack: str,
+    *,
+    seed: int = 0,
+    cancel: Callable[[], bool] = lambda: False,
+    watch: Callable[[float, str], None] = lambda share, message: None,
+    **params: Any,
+) -> Iterator[Transfer]:
+    """As `transfer`, told after every source: at first without any, at last with all of them."""
     made, shown = _named(sources, "source"), _named(targets, "target")
     everyone = {id(model): model for model in (*made.values(), *shown.values())}.values()
-    right = torch.stack([predict(m, resized(x, m)).argmax(1) == y.cpu() for m in everyone]).all(0)
+    right = torch.stack([_classes(m, x) == y.cpu() for m in everyone]).all(0)
     rows = right.nonzero().flatten()
     if not len(rows):
         raise DataError("no image is classed right by all of these models: take more images, or fewer models")
     x, y = x[rows.to(x.device)], y.cpu()[rows]
-    attacked: dict[str, Tensor] = {}
+    found = Transfer((), tuple(shown), (), rows, len(rows), {}, torch.zeros(0, len(shown), len(rows)).long(), ())
+    yield found
     for k, (name, model) in enumerate(made.items()):
         watch(k / len(made), name)
         clean = resized(x, model)
         result = run_attack(attack, model, clean, y.to(clean.device), seed=seed, cancel=cancel, **params)
         if not result.complete:
-            break
-        attacked[name] = result.x.cpu()
-    seen = [[predict(m, resized(z, m)).argmax(1) for m in shown.values()] for z in attacked.values()]
-    own = [predict(made[name], z).argmax(1) for name, z in attacked.items()]
-    return Transfer(
-        sources=tuple(attacked),
-        targets=tuple(shown),
-        cells=tuple(tuple(_cell(p, source, y) for p in row) for row, source in zip(seen, own, strict=True)),
-        rows=rows,
-        n=len(rows),
-        x=attacked,
-        predictions=torch.stack([torch.stack(row) for row in seen]) if seen else torch.zeros(0, len(shown), len(rows)),
-        distortion=tuple(
-            float((z - resized(x, made[name]).cpu()).flatten(1).square().mean(1).sqrt().mean())
-            for name, z in attacked.items()
-        ),
-    )
+            return
+        attacked, own = result.x.cpu(), result.predictions.cpu()
+        seen = torch.stack([own if m is model else _classes(m, attacked) for m in shown.values()])
+        moved = (attacked - clean.cpu()).flatten(1).square().mean(1).sqrt().mean()
+        found = replace(
+            found,
+            sources=(*found.sources, name),
+            cells=(*found.cells, tuple(_cell(p, own, y) for p in seen)),
+            x={**found.x, name: attacked},
+            predictions=torch.cat([found.predictions, seen[None]]),
+            distortion=(*found.distortion, float(moved)),
+        )
+        yield found
+
+
+def _classes(model: Model, x: Tensor) -> Tensor:
+    """The classes that a model sees in images of any size, int64 [N], on the CPU."""
+    return predict(model, resized(x, model), rows=256).argmax(1)
 
 
 def _cell(seen: Tensor, by_source: Tensor, y: Tensor) -> Cell:
     fooled = seen != y
     both = fooled & (by_source != y)
     interval = binomtest(int(fooled.sum()), len(y)).proportion_ci(0.95, "wilson")
-    agreement = None
-    if both.any():
-        agreement = float((seen[both] == by_source[both]).double().mean())
-    return Cell(float(fooled.double().mean()), float(interval.low), float(interval.high), int(fooled.sum()), agreement)
+    alike = seen == by_source
+    return Cell(
+        success=float(fooled.double().mean()),
+        low=float(interval.low),
+        high=float(interval.high),
+        fooled=int(fooled.sum()),
+        agreement=_share(alike[both]),
+        same=_share(alike[by_source != y]),
+    )
+
+
+def _share(hits: Tensor) -> float | None:
+    return float(hits.double().mean()) if len(hits) else None
 
 
 def _named(models: Named, role: str) -> dict[str, Model]:

@@ -226,8 +226,21 @@ LABELS = {
     "alpha": "Step size",
     "steps": "Iterations",
     "lr": "Learning rate",
+    "doubling": "Doubling rounds",
+    "sample": "Sample after those",
+    "net": "Its net",
 }
-CHOICES = {"linf": "L∞", "l2": "L2", "l1": "L1", "l0": "L0"}
+CHOICES = {
+    "linf": "L∞",
+    "l2": "L2",
+    "l1": "L1",
+    "l0": "L0",
+    "mlp": "200-200",
+    "softmax": "Softmax",
+    "cnn": "CNN",
+    "sgd": "SGD",
+    "adam": "Adam",
+}
 EXPLAINED = {
     "linf": "L∞: the largest change of any value",
     "l2": "L2: the Euclidean length",

@@ -38,7 +38,8 @@ class Cancelled(Exception):
 class Job:
     """One piece of work: what the worker tells of it, and whether it is to stop.
 
-    Where the worker is inside a call that cannot report, `poll` finds the share that is done from outside.
+    Where the worker is inside a call that cannot report, `poll` finds the share that is done from outside. `partial` is
+    what there is so far, where that can be shown; it is what is left when the job is stopped.
     """
 
     label: str
@@ -50,6 +51,7 @@ class Job:
     stop: Event = field(default_factory=Event)
     future: Future[Any] | None = None
     poll: Callable[[], float] | None = None
+    partial: Any = None
 
     def cancelled(self) -> bool:
         """Whether the job is to end now: stopped by the person, replaced, or watched by nobody."""
@@ -100,16 +102,20 @@ def _jobs() -> dict[str, Job]:
     return cast("dict[str, Job]", st.session_state.setdefault("_jobs", {}))
 
 
-def outcome(slot: str, key: Hashable, label: str, work: Callable[[Job], T]) -> T | None:
+def outcome(
+    slot: str, key: Hashable, label: str, work: Callable[[Job], T], live: Callable[[T], None] | None = None
+) -> T | None:
     """The result of `work` for this key: at once where the session has it, else None while a job computes it.
 
-    Shows progress with a cancel button, or why there is no result.
+    Shows progress with a cancel button, or why there is no result. Of a job that was stopped, the result is what it had
+    put into `partial`.
 
     Args:
         slot: which place of the page asks.
         key: what the result depends on.
         label: what is being done, for a person.
         work: computes the result in the worker; reports through the job and must not use Streamlit.
+        live: draws what there is so far while the job is at work.
     """
     results, jobs = _results(), _jobs()
     if (slot, key) in results:
@@ -124,7 +130,7 @@ def outcome(slot: str, key: Hashable, label: str, work: Callable[[Job], T]) -> T
         job.future = _worker(devices.pick().type).submit(work, job)
     job.seen = time.monotonic()
     if not job.wait(AT_ONCE):
-        _progress(slot)
+        _progress(slot, live)
         return None
     return cast("T | None", _take(slot, job))
 
@@ -146,10 +152,10 @@ def _take(slot: str, job: Job) -> Any:
         if st.button("Run it again", key=f"again_{slot}"):
             forget(slot, job.key)
             st.rerun()
-        return None
+        return job.partial
     if isinstance(error, LabError):
         say(error)
-        return None
+        return job.partial
     del _jobs()[slot]
     if error is not None:
         raise error
@@ -160,10 +166,10 @@ def _take(slot: str, job: Job) -> Any:
     return value
 
 
-def _progress(slot: str) -> None:
+def _progress(slot: str, live: Callable[[Any], None] | None) -> None:
     """Progress and cancel, redrawn until the job ends; then the page runs once more."""
 
-    @st.fragment(run_every=0.25)
+    @st.fragment(run_every=1.0 if live else 0.25)
     def draw() -> None:
         job = _jobs().get(slot)
         if job is None or job.wait(0):
@@ -177,6 +183,8 @@ def _progress(slot: str) -> None:
             job.stop.set()
             if job.future is not None:
                 job.future.cancel()
+        if live is not None and job.partial is not None:
+            live(job.partial)
 
     with st.container(key=f"working_{slot}"):
         draw()

@@ -36,7 +36,7 @@ EPS = {
 }
 """Starting epsilon per norm and task; in L-infinity in 255ths."""
 PREFIXES = ("", "a_", "b_", "r_")
-"""Of the widgets of an attack: on the Attack page, of the two on the Compare page, and on the Representations page."""
+"""Of the widgets of an attack on the pages that share model and picture: Attack, Compare (two), Representations."""
 SEES = {Access.GRADIENTS: "", Access.SCORES: " (scores only)", Access.LABELS: " (label only)"}
 BUNDLED, UPLOAD, CAMERA = "Bundled", "Upload", "Camera"
 ANY_CLASS = "any other class"
@@ -205,7 +205,7 @@ def pick_method(card: Card, default: str, prefix: str = "", folded: bool = False
             st.caption(f"{spec.access.value.split(':')[0].capitalize()} · [{short_citation(paper)}]({paper.url})")
         explained = st.popover("Formula", type="tertiary")
     with place or nullcontext():
-        params = form(spec.params, _defaults(card.task), prefix)
+        params = form(spec.params, start_sizes(card.task), prefix)
     with explained:
         about_attack(spec, spec.measured_in(params))
     try:
@@ -220,7 +220,7 @@ def _new_attack(prefix: str, task: str) -> None:
     """Parameters that mean the same in both attacks keep their values; the others start at the new one's defaults."""
     old: Spec = st.session_state[f"_{prefix}spec"]
     new = attacks.CATALOG[st.session_state[f"{prefix}attack"]]
-    restart(old.params, new.params, _defaults(task), prefix)
+    restart(old.params, new.params, start_sizes(task), prefix)
 
 
 def _aim(card: Card) -> Aim:
@@ -300,7 +300,8 @@ def attack_label(spec: Spec) -> str:
     return spec.name + SEES[spec.access]
 
 
-def _defaults(task: str) -> dict[str, Value]:
+def start_sizes(task: str) -> dict[str, Value]:
+    """The sizes of a perturbation to begin with, by the name of their widget."""
     return {f"eps{'' if norm == 'linf' else '_' + norm}": sizes[task] for norm, sizes in EPS.items()}
 
 
@@ -326,7 +327,7 @@ def _new_model() -> None:
     task = str(st.session_state["model"]).split("/")[0]
     if st.session_state.get("_task", task) != task:
         for prefix in PREFIXES:
-            for name, size in _defaults(task).items():
+            for name, size in start_sizes(task).items():
                 st.session_state[f"{prefix}{name}"] = size
         st.session_state["target"] = ANY_CLASS
 

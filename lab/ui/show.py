@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import plotly.graph_objects as go
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 from streamlit.errors import StreamlitPageNotFoundError
 from torch import Tensor
+from torch.nn import functional as F
 
 from lab.figures.pictures import bytes_of, enlarge
 from lab.figures.style import CONFIG
@@ -16,6 +17,9 @@ from lab.types import LabError
 
 TILE = 224
 """The width in pixels near which pictures are shown; small ones are enlarged by a whole factor."""
+
+THUMBNAIL = 96
+"""Width of a small picture in pixels."""
 
 
 def say(error: LabError) -> None:
@@ -44,13 +48,39 @@ def tiles(count: int, width: int) -> list[DeltaGenerator]:
     return [row.container(width=width) for _ in range(count)]
 
 
+def strip(pictures: Iterable[tuple[Tensor, str]], width: int = THUMBNAIL) -> None:
+    """Small pictures, as bytes [H,W,C], in a row that wraps, each with a line of text."""
+    row = st.container(horizontal=True, gap="small")
+    for pixels, name in pictures:
+        with row.container(width=width):
+            st.image(pixels.numpy(), width=pixels.shape[1], output_format="PNG", alt=name)
+            st.caption(name)
+
+
+def thumbnail(x: Tensor, width: int = THUMBNAIL) -> Tensor:
+    """An image [C,H,W] as the bytes [H,W,C] of a small picture; small ones stay exact, large ones are averaged."""
+    if x.shape[-1] <= width:
+        return bytes_of(enlarge(x, width))
+    return bytes_of(F.interpolate(x[None], (width, width), mode="area")[0])
+
+
 def shown_width(x: Tensor, zoom: int = 1) -> int:
     """The width in pixels at which `show_image` shows an image."""
     return int(enlarge(x, TILE * zoom).shape[-1])
 
 
-def show_chart(figure: go.Figure, key: str, how: str = "", alt: str = "") -> None:
-    """A chart across the column, with one line on how to read it below."""
-    st.plotly_chart(figure, key=key, width="stretch", config=CONFIG, alt=alt or how or None)
+def show_chart(
+    figure: go.Figure, key: str, how: str = "", alt: str = "", on_select: Callable[[], None] | None = None
+) -> None:
+    """A chart across the column, one line on how to read it below; a click on a point calls `on_select`."""
+    st.plotly_chart(
+        figure,
+        key=key,
+        width="stretch",
+        config=CONFIG,
+        alt=alt or how or None,
+        on_select=on_select or "ignore",
+        selection_mode="points",
+    )
     if how:
         st.caption(how)

@@ -42,6 +42,22 @@ PAGES = (
         "What the network sees, layer by layer, in the clean and in the attacked picture: feature maps, what a unit "
         "responds to, attribution, and how the attack grows on its way.",
     ),
+    Page(
+        "pages/transfer.py",
+        "Transfer",
+        ":material/swap_horiz:",
+        "Images made to fool one model, shown to others that were never touched: a matrix over the zoo, the same wrong "
+        "class, disjoint training sets, and what makes an attack carry over.",
+        attacks=False,
+    ),
+    Page(
+        "pages/blackbox.py",
+        "Black box",
+        ":material/lock:",
+        "A model of which only labels are seen, copied by asking it, round by round, and attacked through the copy; "
+        "beside it the attacks that ask for every image.",
+        attacks=False,
+    ),
 )
 """In the order of the navigation; the first is the entry."""
 

@@ -1,5 +1,6 @@
 """The data sets and photographs of the catalogue."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -11,7 +12,7 @@ import lab
 from lab.assets import ASSETS
 from lab.data import samples
 from lab.data.official import HELD_OUT
-from lab.data.photographs import photographs
+from lab.data.photographs import crops, photographs, with_label
 from lab.models.catalog import find
 from lab.types import DataError, ImageError
 
@@ -79,6 +80,31 @@ def test_photographs_are_fitted_to_the_model():
     assert torch.equal(images.x[at : at + 1], card.fit(Image.open(CAT)))
     named = {name: card.classes[label] for name, label in zip(images.ids, images.y, strict=True)}
     assert (named["zebra"], named["tiger"], named["stethoscope"]) == ("zebra", "tiger", "stethoscope")
+
+
+def test_crops_are_parts_of_their_photograph_the_same_at_every_call():
+    fit = find("imagenet/efficientnet_lite1").card().fit
+    zebra = photographs()["zebra"]
+    found = crops(zebra, fit, 4)
+    assert found.x.shape == (4, 3, 240, 240)
+    assert found.x.flatten(1).unique(dim=0).shape[0] == 4
+    assert found.y.tolist() == [zebra.label] * 4
+    assert found.ids[2] == "zebra, crop 3"
+    assert torch.equal(crops(zebra, fit, 4).x, found.x)
+    assert not torch.equal(crops(zebra, fit, 4, seed=1).x, found.x)
+    assert len(with_label()) == len(lab.load_data("photographs"))
+
+
+def test_crops_show_what_is_there_and_every_second_one_mirrored():
+    ramp = Image.fromarray(np.tile(np.arange(256, dtype=np.uint8), (256, 1))).convert("RGB")
+    photograph = dataclasses.replace(photographs()["zebra"], file="ramp")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(photograph), "open", lambda self: ramp)
+        x = crops(photograph, find("imagenet/efficientnet_lite0").card().fit).x
+    across = x[:, 0, 0, -1] - x[:, 0, 0, 0]  # brightness from the left edge to the right one: the share that is seen
+    assert (across[0::2] > 0).all()
+    assert (across[1::2] < 0).all()
+    assert ((across.abs() > 0.55) & (across.abs() <= 1)).all()
 
 
 def test_every_photograph_says_where_it_comes_from():
