@@ -78,7 +78,7 @@ def layers(model: Model, x: Tensor) -> tuple[Layer, ...]:
     found: dict[str, Layer] = {}
 
     def see(name: str, module: nn.Module, answer: Tensor) -> None:
-        found.setdefault(name, Layer(name, type(module).__name__, tuple(answer.shape[1:])))
+        found[name] = Layer(name, type(module).__name__, tuple(answer.shape[1:]))
 
     _watch(model, x[:1], see)
     return tuple(found.values())
@@ -94,7 +94,7 @@ def activations(model: Model, x: Tensor, names: Collection[str]) -> dict[str, Te
 
     def see(name: str, module: nn.Module, answer: Tensor) -> None:
         if name in names:
-            found.setdefault(name, []).append(answer.cpu())
+            found.setdefault(name, []).append(answer.to("cpu", copy=True))  # nets may change it in place later
 
     for part in devices.chunks(model, x):
         _watch(model, x[part], see)
@@ -104,6 +104,29 @@ def activations(model: Model, x: Tensor, names: Collection[str]) -> dict[str, Te
             f"the network has no stage '{missing[0]}': ask lab.analysis.activations.layers for their names"
         )
     return {name: torch.cat(found[name]) for name in names}
+
+
+def features(model: Model, x: Tensor) -> dict[str, Tensor]:
+    """What every stage answers for images x [N,C,H,W], as vectors [N,D] on the CPU.
+
+    Maps are averaged over their positions and tokens over the tokens, so that all stages of some hundred images fit
+    into memory together.
+    """
+    found: dict[str, list[Tensor]] = {}
+
+    def see(name: str, module: nn.Module, answer: Tensor) -> None:
+        found.setdefault(name, []).append(pooled(answer).to("cpu", copy=True))
+
+    for part in devices.chunks(model, x):
+        _watch(model, x[part], see)
+    return {name: torch.cat(answers) for name, answers in found.items()}
+
+
+def pooled(answer: Tensor) -> Tensor:
+    """What a stage answers [N,...] as vectors [N,D]: maps averaged over positions, tokens over the tokens."""
+    if answer.dim() == 4:
+        return answer.mean((2, 3))
+    return answer.mean(1) if answer.dim() == 3 else answer
 
 
 def depth(model: Model, clean: Tensor, attacked: Tensor, *, seed: int = 0) -> Depth:
@@ -126,7 +149,7 @@ def depth(model: Model, clean: Tensor, attacked: Tensor, *, seed: int = 0) -> De
 
     def see(name: str, module: nn.Module, answer: Tensor) -> None:
         layer = Layer(name, type(module).__name__, tuple(answer.shape[1:]))
-        found.setdefault(name, (layer, *_compare(answer.flatten(1))))
+        found[name] = (layer, *_compare(answer.flatten(1)))
 
     _watch(model, torch.cat([clean, attacked, clean + noise]), see)
     far = torch.stack([distance for _, distance, _ in found.values()])
@@ -151,13 +174,19 @@ def _compare(features: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _watch(model: Model, x: Tensor, see: Callable[[str, nn.Module, Tensor], None]) -> None:
-    """Runs images through the network and shows each stage's answer in the order of the calls, the logits last."""
+    """Runs images through the network and shows each stage's answer in the order of the calls, the logits last.
+
+    Of a stage that is called several times (EfficientNet-Lite has a single ReLU) only the first answer is shown.
+    """
     net = network(model)
+    called: set[str] = set()
     last: list[Tensor] = []
 
     def show(name: str, module: nn.Module, answer: Tensor) -> None:
-        last[:] = [answer]
-        see(name, module, answer)
+        if name not in called:
+            called.add(name)
+            last[:] = [answer]
+            see(name, module, answer)
 
     for name, module in stages(net).items():
         module.register_forward_hook(_showing(name, show))
@@ -183,9 +212,16 @@ def _showing(
 ) -> Callable[[nn.Module, tuple[Tensor, ...], object], None]:
     def hook(module: nn.Module, given: tuple[Tensor, ...], answer: object) -> None:
         if isinstance(answer, Tensor) and answer.dim() > 1:
-            see(name, module, answer)
+            see(name, module, _channels_first(answer))
 
     return hook
+
+
+def _channels_first(answer: Tensor) -> Tensor:
+    """Maps [N,C,H,W]; some nets (Swin) answer them as [N,H,W,C], told by the two equal sides of a square picture."""
+    if answer.dim() == 4 and answer.shape[1] == answer.shape[2] != answer.shape[3]:
+        return answer.permute(0, 3, 1, 2)
+    return answer
 
 
 def stages(net: nn.Module) -> Mapping[str, nn.Module]:

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lab.analysis.activations import activations
-from lab.types import DataError, Model
+from lab.types import DataError
 
 TOP = 8
 """Images that are shown for a unit or a direction, as in the paper."""
 DIRECTIONS = 100
 """Random directions whose purity is averaged."""
+DRAWS = 1000
+"""Blind draws whose purity is averaged."""
 
 
 @dataclass(frozen=True)
@@ -21,24 +22,19 @@ class Space:
     """The features of a set of images at one stage.
 
     Attributes:
-        features: [N,D]; maps are averaged over their positions.
+        features: [N,D], as `lab.analysis.activations.features` gives them.
         labels: int64 [N].
+
+    Raises:
+        DataError: for fewer images than are shown.
     """
 
     features: Tensor
     labels: Tensor
 
-    @classmethod
-    def of(cls, model: Model, x: Tensor, labels: Tensor, layer: str) -> Space:
-        """The features of images x [N,C,H,W] at a stage.
-
-        Raises:
-            DataError: for fewer images than are shown.
-            ModelError: for a stage that does not exist.
-        """
-        if len(x) < TOP:
-            raise DataError(f"at least {TOP} images are needed to see what excites a unit, not {len(x)}")
-        return cls(pooled(activations(model, x, [layer])[layer]), labels.cpu())
+    def __post_init__(self) -> None:
+        if len(self.features) < TOP:
+            raise DataError(f"at least {TOP} images are needed to see what excites a unit, not {len(self.features)}")
 
     @property
     def units(self) -> int:
@@ -68,18 +64,16 @@ class Space:
         along = self.features @ self.random(DIRECTIONS, seed).T.to(self.features)
         return self._purities(units, count), self._purities(along, count)
 
+    def chance(self, count: int = TOP, seed: int = 0) -> float:
+        """The mean purity of images that are drawn blindly."""
+        rng = torch.Generator().manual_seed(seed)
+        return float(self._purities(torch.rand(len(self.labels), DRAWS, generator=rng), count).mean())
+
     def _purities(self, along: Tensor, count: int) -> Tensor:
         return _purity(self.labels[along.topk(min(count, len(along)), dim=0).indices.T])
 
 
-def pooled(features: Tensor) -> Tensor:
-    """Features of any stage [N,...] as vectors [N,D]: maps averaged over positions, tokens over tokens."""
-    if features.dim() == 4:
-        return features.mean((2, 3))
-    return features.mean(1) if features.dim() == 3 else features
-
-
 def _purity(labels: Tensor) -> Tensor:
     """The share of the commonest label in each row [R,count]."""
-    counts = torch.nn.functional.one_hot(labels).sum(1)
-    return counts.amax(1) / labels.shape[1]
+    alike = (labels.unsqueeze(1) == labels.unsqueeze(2)).sum(2)
+    return alike.amax(1) / labels.shape[1]

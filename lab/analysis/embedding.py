@@ -7,9 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lab.analysis.activations import activations
-from lab.analysis.directions import pooled
-from lab.types import DataError, Model
+from lab.types import DataError
 
 
 @dataclass(frozen=True)
@@ -27,23 +25,19 @@ class Embedding:
     explained: tuple[float, float]
 
 
-def embed(model: Model, x: Tensor, path: Tensor, layer: str) -> Embedding:
-    """Projects the features of a set and of an image's trajectory at one stage (principal components of the set).
+def embed(features: Tensor, path: Tensor) -> Embedding:
+    """Projects the features of a set, and of an image's trajectory, onto the principal components of the set.
 
     Args:
-        model: a network.
-        x: the set [N,C,H,W], at least three images.
-        path: the trajectory [M,C,H,W].
-        layer: the stage.
+        features: of the set at a stage [N,D], at least three images, as `lab.analysis.activations.features` gives them.
+        path: of the trajectory at the same stage [M,D].
 
     Raises:
         DataError: for fewer than three images.
-        ModelError: for a stage that does not exist.
     """
-    if len(x) < 3:
-        raise DataError(f"at least three images are needed to span a plane, not {len(x)}")
-    features = pooled(activations(model, x, [layer])[layer]).double()
-    way = pooled(activations(model, path, [layer])[layer]).double()
+    if len(features) < 3:
+        raise DataError(f"at least three images are needed to span a plane, not {len(features)}")
+    features, way = features.double(), path.double()
     mean = features.mean(0)
     _, values, directions = torch.linalg.svd(features - mean, full_matrices=False)
     plane = directions[:2].T

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -16,6 +16,11 @@ from lab.data.uploads import decode
 from lab.models.cards import Card, Fit
 from lab.tensors import Images
 from lab.types import ImageError
+
+CROPS = 12
+"""Random crops of a photograph, where a set of many pictures is wanted."""
+SMALLEST = 0.6
+"""Side of the smallest random crop, as a share of the photograph's shorter side."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +59,35 @@ def photographs() -> Mapping[str, Photograph]:
     return {p["id"]: Photograph(**{k: v for k, v in p.items() if k in names}) for p in listed}
 
 
+def with_label() -> list[Photograph]:
+    """The photographs that have an ImageNet class."""
+    return [p for p in photographs().values() if p.label is not None]
+
+
 def labelled(fit: Fit) -> Images:
     """The photographs that have an ImageNet class, fitted to a model."""
-    chosen = [p for p in photographs().values() if p.label is not None]
+    chosen = with_label()
     x = torch.cat([fit(p.open()) for p in chosen])
     return Images(x, torch.tensor([p.label for p in chosen]), [p.id for p in chosen])
+
+
+def crops(photograph: Photograph, fit: Fit, count: int = CROPS, seed: int = 0) -> Images:
+    """Random square crops of a photograph that has an ImageNet class, scaled to a model's input.
+
+    Every second one is mirrored. They are no independent pictures: what holds for them holds for this one
+    photograph. A seed draws the same crops of every photograph, relative to its size, so that none has luckier ones.
+    """
+    picture, rng = photograph.open(), torch.Generator().manual_seed(seed)
+    scale = replace(fit, resize=fit.crop)
+    width, height = picture.size
+    x = []
+    for k, (size, left, top) in enumerate(torch.rand(count, 3, generator=rng).tolist()):
+        side = round(min(width, height) * (SMALLEST + (1 - SMALLEST) * size))
+        at = round((width - side) * left), round((height - side) * top)
+        crop = scale(picture.crop((*at, at[0] + side, at[1] + side)))
+        x.append(crop.flip(-1) if k % 2 else crop)
+    ids = [f"{photograph.id}, crop {k}" for k in range(1, count + 1)]
+    return Images(torch.cat(x), torch.tensor([photograph.label] * count), ids)
 
 
 def load_picture(name: str | Path, card: Card) -> torch.Tensor:

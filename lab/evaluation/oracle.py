@@ -134,7 +134,7 @@ class Remote:
                 if attempt == self.retries:
                     tries = f"{attempt + 1} tries" if attempt else "one try"
                     raise DataError(
-                        f"{self.url} gave no answer in {tries} ({type(e).__name__}): is the endpoint running?"
+                        f"the endpoint {self.url} gave no answer in {tries} ({type(e).__name__}): is it running?"
                     ) from e
                 time.sleep(self.pause)
             else:
@@ -143,7 +143,7 @@ class Remote:
 
     def _read(self, status: int, answer: bytes) -> int:
         if status != http.client.OK:
-            raise DataError(f"{self.url} answered with status {status}, not with a label")
+            raise DataError(f"the endpoint {self.url} answered with status {status}, not with a label")
         try:
             told = json.loads(answer) if len(answer) <= ANSWER else None
         except ValueError:
@@ -151,7 +151,7 @@ class Remote:
         label = told.get("label") if isinstance(told, Mapping) else None
         if isinstance(label, bool) or not isinstance(label, int) or not 0 <= label < self.classes:
             raise DataError(
-                f'{self.url} must answer {{"label": n}} with a class number from 0 to {self.classes - 1}, and did not'
+                f'the endpoint {self.url} must answer {{"label": n}} with a class number from 0 to {self.classes - 1}, and did not'
             )
         return label
 

@@ -22,6 +22,8 @@ BAR = {"thickness": 8, "len": 0.28, "nticks": 4}
 """Size of a colour bar below maps."""
 WIDTH = 320
 """Pixels that a sheet is wide at most, unless its maps are very large."""
+FEW = 12
+"""Layers whose kinds are written at an axis; of more, only the numbers."""
 
 
 def depth_profile(found: Depth) -> go.Figure:
@@ -143,8 +145,8 @@ def follow(along: Mapping[str, tuple[Sequence[float], Sequence[float]]], axis: s
     return finish(figure, height=280, legend=len(along) > 1)
 
 
-def purity(units: Tensor, directions: Tensor) -> go.Figure:
-    """How pure the top images are: units beside random directions."""
+def purity(units: Tensor, directions: Tensor, chance: float) -> go.Figure:
+    """How pure the top images are: units beside random directions, and the mean of blind draws."""
     figure = go.Figure()
     for name, values, colour in (("units", units, CLEAN), ("random directions", directions, CONTROL)):
         figure.add_histogram(
@@ -155,6 +157,7 @@ def purity(units: Tensor, directions: Tensor) -> go.Figure:
             marker_color=colour,
             hovertemplate="%{x}: %{y:.0%}<extra>" + name + "</extra>",
         )
+    figure.add_vline(chance, line_dash="dot", line_color=CONTROL)
     figure.update_xaxes(
         title="share of the commonest label among the top 8 pictures", range=[0, 1.07], tickformat=".0%"
     )
@@ -195,15 +198,16 @@ def attributions(found: Mapping[str, tuple[Tensor, Tensor]]) -> go.Figure:
 def stretches(norms: Sequence[Stretch]) -> go.Figure:
     """The operator norm of each layer."""
     figure = go.Figure()
+    few = len(norms) <= FEW
     figure.add_bar(
-        x=[f"{k}. {s.kind}" for k, s in enumerate(norms, 1)],
+        x=[f"{k}. {s.kind}" if few else k for k, s in enumerate(norms, 1)],
         y=[s.norm for s in norms],
         marker_color=CLEAN,
-        customdata=[s.name.removeprefix("net.") for s in norms],
+        customdata=[f"{s.name.removeprefix('net.')} · {s.kind}" for s in norms],
         hovertemplate="%{customdata}: %{y:.3g}<extra></extra>",
     )
     figure.add_hline(1, line_dash="dot", line_color=CONTROL)
-    figure.update_xaxes(tickangle=-45)
+    figure.update_xaxes(tickangle=-45 if few else 0, title=None if few else "layer, in the order of the calls")
     figure.update_yaxes(title="operator norm", type="log" if max(s.norm for s in norms) > 100 else "linear")
     return finish(figure, height=340)
 
@@ -214,7 +218,7 @@ def embedding(found: Embedding, labels: Sequence[int], classes: Sequence[str]) -
     present = sorted(set(labels))
     palette = (CLEAN, TARGET, *OTHERS, "#332288", "#882255")
     if len(present) > len(palette):
-        groups = {"pictures": (list(range(len(labels))), CONTROL)}
+        groups = {"pictures; the class is under the pointer": (list(range(len(labels))), CONTROL)}
     else:
         groups = {
             classes[k]: ([i for i, label in enumerate(labels) if label == k], colour)
@@ -230,6 +234,18 @@ def embedding(found: Embedding, labels: Sequence[int], classes: Sequence[str]) -
             customdata=[classes[labels[i]] for i in rows],
             hovertemplate="%{customdata}<extra></extra>",
         )
+    if len(present) > len(palette):
+        places = _free(found.points, labels)
+        figure.add_scatter(
+            x=[x for x, _ in places.values()],
+            y=[y for _, y in places.values()],
+            mode="text",
+            text=[classes[k] for k in places],
+            textposition="top center",
+            textfont_size=12,
+            hoverinfo="skip",
+            showlegend=False,
+        )
     figure.add_scatter(
         x=found.path[:, 0].tolist(),
         y=found.path[:, 1].tolist(),
@@ -243,3 +259,15 @@ def embedding(found: Embedding, labels: Sequence[int], classes: Sequence[str]) -
     figure.update_yaxes(title=f"second ({found.explained[1]:.0%})", zeroline=False)
     finish(figure, height=520, legend=True)
     return figure.update_layout(margin={"t": 84})
+
+
+def _free(points: Tensor, labels: Sequence[int]) -> dict[int, tuple[float, float]]:
+    """Places above the dots [N,2] of a label where its name covers no other; labels without such are left out."""
+    width, height = (points.amax(0) - points.amin(0)).tolist()
+    places: dict[int, tuple[float, float]] = {}
+    for label in sorted(set(labels)):
+        own = points[[i for i, other in enumerate(labels) if other == label]]
+        x, y = float(own[:, 0].median()), float(own[:, 1].max())
+        if all(abs(x - a) > 0.15 * width or abs(y - b) > 0.06 * height for a, b in places.values()):
+            places[label] = x, y
+    return places

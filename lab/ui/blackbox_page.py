@@ -310,8 +310,8 @@ def show(shown: Shown, *, whole: bool = True) -> None:
             f"From {shown.copied[0].round.queries:,} labels to {asked:,} the copy's agreement changed by "
             f"{100 * grown:+.0f} points, and its examples fool {100 * (score.fgsm - score.noise):.0f} points more than "
             "noise. A copy of another kind than the oracle, trained long on few images, learns those images and not "
-            "the oracle's boundaries; a strong net's boundaries lie further away, and those of an adversarially trained "
-            "net further still.",
+            "the oracle's boundaries; a strong net's boundaries lie further away, and those of an adversarially "
+            "trained net further still.",
             icon=":material/school:",
         )
     show_chart(

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lab import report
-from lab.analysis.activations import NOISES, Depth, Layer, activations, depth, layers
+from lab.analysis.activations import NOISES, Depth, Layer, activations, depth, features, layers
 from lab.analysis.attribution import METHODS, attribution
 from lab.analysis.directions import TOP, Space
 from lab.analysis.embedding import Embedding, embed
@@ -21,8 +21,11 @@ from lab.analysis.lipschitz import Stretch, bound, operator_norms
 from lab.attacks.norms import TINY
 from lab.data import load_data
 from lab.data.catalog import CATALOG as DATASETS
+from lab.data.catalog import DataSpec
+from lab.data.photographs import CROPS, crops, with_label
 from lab.figures import representations as figures
 from lab.figures.pictures import bytes_of
+from lab.models.cards import Card
 from lab.tensors import Images
 from lab.types import ModelError
 from lab.ui import cache
@@ -38,17 +41,34 @@ from lab.ui.scenario import (
     subject_in_link,
     tell_of_link,
 )
-from lab.ui.show import show_chart, show_image
+from lab.ui.show import THUMBNAIL, show_chart, show_image, strip
 
 PREFIX = "r_"
 SHEET = 32
 """Feature maps on a sheet."""
-SET = {"imagenet": 0, "mnist": 1000, "fashion_mnist": 1000}
-"""Images of the data set that are looked at, by task; 0 for all."""
-THUMBNAIL = 96
-"""Width of a small picture in pixels."""
+SAMPLE = 1000
+"""Digits or clothes that are looked at."""
+DOTS = 300
+"""Pictures of an embedding, at most."""
+AT_ONCE = 20
+"""Pictures that go through the network together; between them a job can be cancelled."""
 WAY = 9
 """Pictures on the way from the clean to the attacked one."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Some hundred labelled pictures, and what every stage of a network answers for them.
+
+    Attributes:
+        features: by stage [N,D].
+        labels: int64 [N].
+        small: the pictures as bytes [N,THUMBNAIL,THUMBNAIL,C].
+    """
+
+    features: Mapping[str, Tensor]
+    labels: Tensor
+    small: Tensor
 
 
 @dataclass(frozen=True)
@@ -175,7 +195,8 @@ def pick_layer(seen: Seen, key: str, *, maps: bool) -> Layer | None:
         return None
     names = [layer.name for layer in offered]
     by_name = dict(zip(names, offered, strict=True))
-    start = len(names) // 2 if maps else max(0, len(names) - 2)
+    whole = [k for k, layer in enumerate(offered[:-1]) if not layer.kind.startswith("Dropout")]  # drops nothing here
+    start = len(names) // 2 if maps else max(whole, default=0)
     chosen = st.selectbox(
         "Stage", names, index=start, key=key, format_func=lambda n: by_name[n].label, bind="query-params"
     )
@@ -188,16 +209,14 @@ def feature_maps(seen: Seen) -> None:
     if layer is None:
         return
 
-    def work(job: Job) -> Mapping[str, Tensor]:
-        model = cache.model(seen.model_key)
-        pairs = torch.cat([seen.clean, seen.attacked, seen.way, seen.path])
-        answers = activations(model, pairs, [layer.name])[layer.name]
-        return {"pair": answers[:2], "means": answers.mean((2, 3))}
+    def work(job: Job) -> Tensor:
+        pair = torch.cat([seen.clean, seen.attacked])
+        return activations(cache.model(seen.model_key), pair, [layer.name])[layer.name]
 
     found = outcome("maps", (seen.shown.key, layer.name), "Computing the feature maps", work)
     if found is None:
         return
-    clean, changed = found["pair"]
+    clean, changed = found
     moved = (changed - clean).flatten(1).norm(dim=1)
     order = moved.argsort(descending=True)[:SHEET]
     per_map = st.toggle(
@@ -231,7 +250,10 @@ def feature_maps(seen: Seen) -> None:
         "map",
         "The same map enlarged; clean and attacked share one scale. Hover for values.",
     )
-    means = found["means"][2:, channel]
+    followed = along(seen)
+    if followed is None:
+        return
+    means = followed[layer.name][:, channel]
     left, right = st.columns(2)
     eps = [seen.shown.study.moved * k / (WAY - 1) * (255 if seen.shown.study.norm == "linf" else 1) for k in range(WAY)]
     unit = "n/255" if seen.shown.study.norm == "linf" else seen.shown.study.norm.upper()
@@ -246,63 +268,117 @@ def feature_maps(seen: Seen) -> None:
         show_chart(figures.follow({"attack": (range(len(path)), path)}, "picture kept of the trajectory"), "by_step")
 
 
-def _images(seen: Seen) -> Images:
-    """Images of the model's data set, as the model sees them."""
+def along(seen: Seen) -> Mapping[str, Tensor] | None:
+    """Every stage's features of the pictures on the straight way [:WAY] and on the attack's path; None at first."""
+    pictures = torch.cat([seen.way, seen.path])
+
+    def work(job: Job) -> Mapping[str, Tensor]:
+        model, found = cache.model(seen.model_key), []
+        for k in range(0, len(pictures), AT_ONCE):
+            job.tell(k / len(pictures), f"{k} of {len(pictures)} pictures")
+            found.append(features(model, pictures[k : k + AT_ONCE]))
+        return _joined(found)
+
+    return outcome("along", seen.shown.key, "Following the features along the attack", work)
+
+
+def sample(seen: Seen) -> Sample | None:
+    """The set that the network is shown, with its features; computed once for a model, None until then."""
     card = seen.shown.scenario.card
-    key = next(d.key for d in DATASETS.values() if d.task == card.task)
-    data = load_data(key, card=card)
-    return data.rows(slice(0, SET[card.task] or len(data)))
+
+    def work(job: Job) -> Sample:
+        model, sets, found = cache.model(seen.model_key), _sets(card), []
+        for k, load in enumerate(sets):
+            job.tell(k / len(sets), f"part {k + 1} of {len(sets)}")
+            images = load()
+            small = torch.stack([bytes_of(_thumbnail(x)) for x in images.x])
+            found.append(Sample(features(model, images.x), images.y, small))
+        return Sample(
+            _joined([s.features for s in found]),
+            torch.cat([s.labels for s in found]),
+            torch.cat([s.small for s in found]),
+        )
+
+    return outcome("sample", (seen.model_key,), "Showing the network a set of pictures", work)
+
+
+def _sets(card: Card) -> list[Callable[[], Images]]:
+    """What loads the labelled pictures that a model is shown, a few at a time."""
+    if card.task == "imagenet":
+        return [partial(crops, photograph, card.fit) for photograph in with_label()]
+    data = load_data(_dataset(card).key, card=card)
+    return [partial(data.rows, slice(k, k + AT_ONCE)) for k in range(0, SAMPLE, AT_ONCE)]
+
+
+def _dataset(card: Card) -> DataSpec:
+    return next(d for d in DATASETS.values() if d.task == card.task)
+
+
+def about_set(card: Card, shown: int) -> str:
+    """What the pictures of the set are."""
+    if card.task != "imagenet":
+        return f"The pictures: {shown:,} of {_dataset(card).name}."
+    return (
+        f"The pictures: {CROPS} random crops of each of {len(with_label())} photographs, half of them mirrored. "
+        "So pictures of one class all show the same photograph, and agree more easily than a class usually does."
+    )
+
+
+def _joined(found: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    return {name: torch.cat([part[name] for part in found]) for name in found[0]}
+
+
+def _thumbnail(x: Tensor) -> Tensor:
+    """A picture [C,H,W] as [C,THUMBNAIL,THUMBNAIL]."""
+    way = "nearest-exact" if x.shape[-1] < THUMBNAIL else "area"
+    return F.interpolate(x[None], (THUMBNAIL, THUMBNAIL), mode=way)[0]
 
 
 def directions(seen: Seen) -> None:
     """What excites a unit, beside what excites a random direction."""
     layer = pick_layer(seen, "unit_stage", maps=False)
-    if layer is None:
+    shown = sample(seen) if layer else None
+    if layer is None or shown is None:
         return
-
-    def work(job: Job) -> tuple[Space, Images]:
-        data = _images(seen)
-        return Space.of(cache.model(seen.model_key), data.x, data.y, layer.name), data
-
-    found = outcome("units", (seen.model_key, layer.name), "Computing the features of the data set", work)
-    if found is None:
-        return
-    space, data = found
-    classes = seen.shown.scenario.card.classes
+    space, classes = Space(shown.features[layer.name], shown.labels), seen.shown.scenario.card.classes
     left, right = st.columns(2)
-    unit = int(left.number_input(f"Unit, 0 to {space.units - 1}", 0, space.units - 1, 0, key="unit"))
-    draw = int(right.number_input("Random direction", 0, 999, 0, key="direction"))
-    direction = space.random(draw + 1)[draw]
-    counted = len(set(data.y.tolist())) < len(data)
-    for name, chosen in (("the unit", unit), ("the random direction", direction)):
-        agree = f": {space.purity(chosen):.0%} share their commonest class" if counted else ""
-        st.markdown(f"**The {TOP} pictures that excite {name} most**{agree}")
-        strip([(data.x[i], classes[int(data.y[i])]) for i in space.top(chosen).tolist()])
-    if not counted:
-        st.caption(
-            f"From {len(data)} photographs, each of another class: enough to look at, too few to count. The digits and "
-            "the clothes have sets of a thousand."
+    unit = int(
+        left.number_input(
+            f"Unit, 0 to {space.units - 1}",
+            0,
+            space.units - 1,
+            0,
+            key="unit",
+            help="One of the numbers that the stage answers; of a feature map, its mean.",
         )
-        return
+    )
+    draw = int(
+        right.number_input(
+            "Random direction",
+            0,
+            999,
+            0,
+            key="direction",
+            help="A random mixture of all units of the stage; every number is another one.",
+        )
+    )
+    direction = space.random(draw + 1)[draw]
+    for name, chosen in (("the unit", unit), ("the random direction", direction)):
+        st.markdown(
+            f"**The {TOP} pictures that excite {name} most**: {space.purity(chosen) * TOP:.0f} of {TOP} share their "
+            "commonest class"
+        )
+        strip([(shown.small[i], classes[int(shown.labels[i])]) for i in space.top(chosen).tolist()])
+    st.caption(about_set(seen.shown.scenario.card, len(shown.labels)))
     units, random = space.purities()
     show_chart(
-        figures.purity(units, random),
+        figures.purity(units, random, space.chance()),
         "purity",
-        f"Over {len(units)} units that are ever active and {len(random)} random directions, on {len(data):,} "
-        "pictures. Szegedy et al. (2013, section 3) found random directions to look as meaningful as units, and "
-        "concluded that the space carries the meaning, not the single unit. Here is how often the top pictures agree.",
+        f"How often the {TOP} top pictures agree: over {len(units):,} units that are ever active and {len(random)} "
+        f"random directions; dotted, {TOP} pictures drawn blindly ({space.chance():.0%} on average). Szegedy et al. "
+        "(2013, section 3) found random directions to look as meaningful as units, and concluded that the space "
+        "carries the meaning, not the single unit.",
     )
-
-
-def strip(pictures: Sequence[tuple[Tensor, str]]) -> None:
-    """Small pictures [C,H,W] in a row, the strongest first, each with its class."""
-    row = st.container(horizontal=True, gap="small")
-    for x, name in pictures:
-        with row.container(width=THUMBNAIL):
-            way = "nearest-exact" if x.shape[-1] < THUMBNAIL else "area"
-            small = F.interpolate(x[None], (THUMBNAIL, THUMBNAIL), mode=way)[0]
-            st.image(bytes_of(small).numpy(), width=THUMBNAIL, output_format="PNG", alt=name)
-            st.caption(name)
 
 
 def attributions(seen: Seen) -> None:
@@ -334,7 +410,8 @@ def attributions(seen: Seen) -> None:
         "attribution",
         "Blue speaks for the class, red against it, summed over the colours; each method has one scale for both "
         "pictures. Input gradient: how the class's logit moves with each pixel. Integrated gradients: its mean on the "
-        "way from black, times the picture. Grad-CAM: the last feature maps, weighted by how they raise the class.",
+        "way from black, times the picture. Grad-CAM: the last feature maps, weighted by how they raise the class; "
+        "blank where none does.",
     )
 
 
@@ -364,37 +441,43 @@ def instability(seen: Seen) -> None:
     show_chart(
         figures.stretches(norms),
         "norms",
-        "The operator norm of each layer: the most that it can stretch any change, found by power iteration through "
-        "the layer itself. A large bound proves nothing, a small one would certify (Szegedy et al. 2013, section 4.3). "
-        "Where a network has shortcuts or branches, the product is no bound; the bars still tell which layers stretch.",
+        "The operator norm of each layer, from the picture to the logits: the most that it can stretch any change, "
+        "found by power iteration through the layer itself; dotted: 1, no stretch. A large bound proves nothing, a "
+        "small one would certify (Szegedy et al. 2013, section 4.3). Where a network has shortcuts or branches, the "
+        "product is no bound; the bars still tell which layers stretch.",
     )
 
 
 def _rounded(value: float) -> str:
-    """Three digits, and no exponent below a million."""
-    return f"{float(f'{value:.3g}'):,.10g}" if value < 1e6 else f"{value:.2e}"
+    """Three digits, and no power of ten below a million."""
+    if value < 1e6:
+        return f"{float(f'{value:.3g}'):,.10g}"
+    digits, power = f"{value:.2e}".split("e+")
+    return f"{digits} × 10{power.translate(str.maketrans('0123456789', '⁰¹²³⁴⁵⁶⁷⁸⁹'))}"
 
 
 def plane_of_features(seen: Seen) -> None:
     """A few hundred images in the plane of largest variance, and the attack's way through them."""
     layer = pick_layer(seen, "plane_stage", maps=False)
-    if layer is None:
+    shown = sample(seen) if layer else None
+    path = along(seen) if shown else None
+    if layer is None or shown is None or path is None:
         return
 
-    def work(job: Job) -> tuple[Embedding, list[int]]:
-        data = _images(seen)
-        data = data.rows(slice(0, 300))
-        return embed(cache.model(seen.model_key), data.x, seen.path, layer.name), data.y.tolist()
+    def work(job: Job) -> Embedding:
+        return embed(shown.features[layer.name][:DOTS], path[layer.name][WAY:])
 
     found = outcome("embedding", (seen.shown.key, layer.name), "Projecting the features", work)
     if found is None:
         return
+    labels = shown.labels[:DOTS].tolist()
     show_chart(
-        figures.embedding(found[0], found[1], seen.shown.scenario.card.classes),
+        figures.embedding(found, labels, seen.shown.scenario.card.classes),
         "embedding",
-        "Every dot is a picture of the data set, placed by the stage's features (the two directions in which they vary "
+        "Every dot is a picture of the set, placed by the stage's features (the two directions in which they vary "
         "most). The line is the attacked picture, from clean (large dot) to attacked (cross), iteration by iteration.",
     )
+    st.caption(about_set(seen.shown.scenario.card, len(labels)))
 
 
 def take_away(seen: Seen) -> None:

@@ -25,7 +25,7 @@ THUMBNAIL = 96
 def say(error: LabError) -> None:
     """An error as one sentence."""
     text = str(error)
-    st.error(text[0].upper() + text[1:] + ("" if text.endswith(".") else "."), icon=":material/error:")
+    st.error(text[0].upper() + text[1:] + ("" if text.endswith((".", "?")) else "."), icon=":material/error:")
 
 
 def show_image(x: Tensor, alt: str, zoom: int = 1) -> None:

@@ -568,11 +568,7 @@ def take_away(shown: Shown) -> None:
         "distortion": found.distortion,
     }
     file = io.StringIO()
-    writer = csv.writer(file)
-    writer.writerow(["source", "target", "n", *list(asdict(found.cells[0][0]))])
-    for s, row in zip(found.sources, found.cells, strict=True):
-        for t, cell in zip(found.targets, row, strict=True):
-            writer.writerow([s, t, found.n, *asdict(cell).values()])
+    write_cells(found, file)
     offers = (
         ("csv", "Matrix (.csv)", "text/csv", file.getvalue()),
         ("json", "Everything (.json)", "application/json", json.dumps(told, indent=2)),
@@ -599,6 +595,15 @@ def take_away(shown: Shown) -> None:
     st.markdown("**The link to this page**")
     query = urlencode(st.query_params.to_dict())
     st.code((st.context.url or "") + (f"?{query}" if query else ""), language=None, wrap_lines=True)
+
+
+def write_cells(found: Transfer, file: io.StringIO) -> None:
+    """Writes a CSV with a line for each source and target."""
+    writer = csv.writer(file)
+    writer.writerow(["source", "target", "n", *asdict(found.cells[0][0])])
+    for s, row in zip(found.sources, found.cells, strict=True):
+        for t, cell in zip(found.targets, row, strict=True):
+            writer.writerow([s, t, found.n, *asdict(cell).values()])
 
 
 def _plain(value: Value) -> str:

@@ -10,9 +10,11 @@ from torch.nn import functional as F
 import lab
 from lab.analysis import activations as act
 from lab.analysis.attribution import METHODS, attribution
-from lab.analysis.directions import Space, pooled
+from lab.analysis.directions import Space
 from lab.analysis.embedding import embed
 from lab.analysis.lipschitz import bound, operator_norm, operator_norms
+from lab.models import zoo
+from lab.models.vision import torchvision
 from lab.types import DataError, ModelError
 from tests.conftest import images
 
@@ -128,13 +130,107 @@ def test_a_unit_shows_the_images_that_excite_it_most_and_how_pure_they_are():
     assert directions.shape == (100,)
     assert torch.allclose(space.random(5).norm(dim=1), torch.ones(5))
     with pytest.raises(DataError, match="at least 8 images"):
-        Space.of(net(), images(3, 3), torch.zeros(3), "head")
+        Space(torch.zeros(3, 5), torch.zeros(3))
+
+
+def test_blind_draws_agree_as_often_as_chance_says():
+    assert Space(torch.zeros(40, 2), torch.zeros(40)).chance() == 1
+    assert Space(torch.zeros(40, 2), torch.arange(40)).chance() == 1 / 8
+    # of two images the second is of the first's class with probability 3/7; otherwise half of the two agree
+    assert Space(torch.zeros(8, 2), torch.arange(8) // 4).chance(2) == pytest.approx(3 / 7 + 4 / 7 / 2, abs=0.02)
 
 
 def test_features_of_every_shape_become_vectors():
-    assert torch.equal(pooled(torch.ones(2, 3, 4, 5)), torch.ones(2, 3))
-    assert torch.equal(pooled(torch.ones(2, 7, 3)), torch.ones(2, 3))
-    assert torch.equal(pooled(torch.ones(2, 3)), torch.ones(2, 3))
+    x = torch.arange(24.0)
+    assert torch.equal(act.pooled(x.view(1, 2, 3, 4)), torch.tensor([[5.5, 17.5]]))
+    assert torch.equal(act.pooled(x.view(1, 12, 2)), torch.tensor([[11.0, 12.0]]))
+    assert torch.equal(act.pooled(x.view(2, 12)), x.view(2, 12))
+
+
+def test_features_of_all_stages_are_those_of_each_stage():
+    model, x = net(), images(5, 3)
+    found = act.features(model, x)
+    assert list(found) == [s.name for s in act.layers(model, x)]
+    for name, vectors in found.items():
+        assert torch.allclose(vectors, act.pooled(act.activations(model, x, [name])[name]))
+
+
+class Twice(nn.Module):
+    """Calls one ReLU for maps and for vectors, as EfficientNet-Lite does."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.relu, self.fc = nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Linear(4, 10)
+
+    def forward(self, x):
+        x = self.relu(self.conv(x)).mean((2, 3))
+        return self.relu(self.fc(x))
+
+
+class InPlace(nn.Module):
+    """Changes what a stage answered, as DenseNet does."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+
+    def forward(self, x):
+        return F.relu(self.conv(x), inplace=True).mean((2, 3))
+
+
+def test_a_stage_that_is_called_twice_shows_its_first_answer():
+    model, x = Twice().eval(), images(2, 3)
+    assert [(s.name, s.shape) for s in act.layers(model, x)] == [
+        ("conv", (4, 6, 6)),
+        ("relu", (4, 6, 6)),
+        ("fc", (10,)),
+        ("logits", (10,)),
+    ]
+    with torch.no_grad():
+        assert torch.equal(act.activations(model, x, ["relu"])["relu"], torch.relu(model.conv(x)))
+    assert act.features(model, x)["relu"].shape == (2, 4)
+
+
+def test_an_answer_that_the_net_changes_in_place_is_shown_as_it_was():
+    model, x = InPlace().eval(), images(2, 3)
+    with torch.no_grad():
+        assert torch.equal(act.activations(model, x, ["conv"])["conv"], model.conv(x))
+
+
+STAGES = {
+    "resnet18": {"net.conv1": (64, 112, 112), "net.layer2.1": (128, 28, 28), "net.avgpool": (512, 1, 1)},
+    "mobilenet_v3_small": {"net.features.0": (16, 112, 112), "net.features.12": (576, 7, 7)},
+    "densenet121": {"net.features.conv0": (64, 112, 112), "net.features.denseblock4": (1024, 7, 7)},
+    "vit_b_16": {"net.conv_proj": (768, 14, 14), "net.encoder.layers.encoder_layer_11": (197, 768)},
+    "swin_t": {"net.features.0.0": (96, 56, 56), "net.features.3.0": (192, 28, 28), "net.permute": (768, 7, 7)},
+}
+"""Some stages and their shapes, for 224 x 224 pixels; Swin's channels come last, and are moved."""
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_torchvision_nets_are_listed_from_their_first_stage_to_the_classes(name, monkeypatch):
+    models = torchvision().models
+    build = models.get_model
+    monkeypatch.setattr(models, "get_model", lambda name, weights, progress: build(name))  # random weights, no download
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = zoo.load_torchvision(name)
+    before = {n: sorted(vars(m)) for n, m in model.named_modules()}
+    x = images(2, 3, 224)
+    found = act.layers(model, x)
+    shapes = {s.name: s.shape for s in found}
+    assert {n: shapes[n] for n in STAGES[name]} == STAGES[name]
+    assert [n for n in shapes if n in STAGES[name]] == list(STAGES[name])
+    assert found[-1].shape == (1000,)
+    answers = act.features(model, x)
+    with torch.no_grad():
+        assert torch.allclose(answers[found[-1].name], model(x), atol=1e-5)
+    assert {n: v.shape for n, v in answers.items()} == {
+        s.name: (2, s.shape[-1 if len(s.shape) == 2 else 0]) for s in found
+    }
+    assert before == {n: sorted(vars(m)) for n, m in model.named_modules()}
+    hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks")
+    assert not any(getattr(m, kind) for m in model.modules() for kind in hooks)
 
 
 def test_the_input_gradient_of_a_linear_model_is_its_weights():
@@ -198,12 +294,12 @@ def test_no_change_is_stretched_beyond_the_bound():
 def test_the_embedding_is_the_plane_of_largest_variance_and_holds_the_path():
     model, x = net(), images(40, 3)
     path = torch.cat([x[:1], x[:1] * 0.5, x[:1] * 0.2])
-    found = embed(model, x, path, "features.2")
+    features = act.features(model, x)["features.2"]
+    found = embed(features, act.features(model, path)["features.2"])
     assert found.points.shape == (40, 2)
     assert torch.allclose(found.path[0], found.points[0], atol=1e-6)
     assert 1 >= found.explained[0] >= found.explained[1] >= 0
-    features = pooled(act.activations(model, x, ["features.2"])["features.2"]).double()
-    share = found.points.var(0) / features.var(0).sum()
+    share = found.points.var(0) / features.double().var(0).sum()
     assert torch.allclose(share, torch.tensor(found.explained).double(), atol=1e-6)
     with pytest.raises(DataError, match="at least three"):
-        embed(model, x[:2], path, "head")
+        embed(features[:2], features)

@@ -178,7 +178,7 @@ def test_looking_at_an_endpoint_costs_its_budget_too(server, digits):
     ],
 )
 def test_only_allowed_addresses_are_asked(url):
-    with pytest.raises(ParamError, match="not among the addresses|looks like"):
+    with pytest.raises(ParamError, match=r"not among the addresses|looks like"):
         Remote(url, 10)
 
 

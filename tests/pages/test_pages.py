@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from PIL import Image
 from streamlit.testing.v1 import AppTest
@@ -20,7 +21,7 @@ from lab.ui import jobs
 from lab.ui.scenario import attack_label
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ("overview", "attack", "compare", "representations")
+PAGES = ("overview", "attack", "compare", "representations", "transfer", "blackbox")
 MNIST = {"model": "Convolutional net, MNIST", "attack": "BIM (I-FGSM)"}
 
 
@@ -36,7 +37,7 @@ def settle(at: AppTest, seconds: float = 60) -> AppTest:
         assert not at.exception, at.exception[0].stack_trace
         if not at.session_state["_jobs"] if "_jobs" in at.session_state else True:
             return at
-        if any(job.future.done() and job.stop.is_set() for job in at.session_state["_jobs"].values()):
+        if any(job.future.done() and (job.stop.is_set() or at.error) for job in at.session_state["_jobs"].values()):
             return at
         assert time.monotonic() < deadline, "the job did not end"
         time.sleep(0.1)
@@ -52,6 +53,11 @@ def open_page(page: str, **query: str) -> AppTest:
 
 def attack_page(**query: str) -> AppTest:
     return open_page("attack", **query)
+
+
+def table(at: AppTest, column: str) -> pd.DataFrame:
+    """The table that has this column."""
+    return next(d.value for d in at.dataframe if column in d.value.columns)
 
 
 def verdict(at: AppTest) -> str:

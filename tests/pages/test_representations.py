@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import re
+
 import pytest
 from streamlit.testing.v1 import AppTest
 
 import lab
 from lab.analysis.activations import depth
 from lab.analysis.lipschitz import bound, operator_norms
+from lab.ui import representations_page
 from tests.pages.test_pages import MNIST, open_page, settle, verdict
 
 
@@ -54,6 +58,34 @@ def test_every_tab_shows_its_result(name: str, told: str) -> None:
     at = tab(page(), name)
     assert not at.error
     assert told in texts(at) + " ".join(c.value for c in at.code)
+
+
+def test_a_photograph_is_set_beside_crops_of_photographs() -> None:
+    at = tab(open_page("representations", image="Tabby cat", r_attack="FGSM", r_eps="2/255"), "Units and directions")
+    assert not at.error
+    assert "12 random crops of each of 21 photographs" in texts(at)
+    assert len(re.findall(r"\d of 8 share their commonest class", texts(at))) == 2
+    at = tab(at, "Embedding")
+    assert "12 random crops of each of 21 photographs" in texts(at)
+    (figure,) = at.get("plotly_chart")
+    dots = json.loads(figure.proto.spec)["data"][0]
+    assert len(dots["customdata"]) == 252
+
+
+def test_the_set_is_shown_to_the_network_once_whatever_the_stage_and_the_attack(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    at = tab(page(), "Embedding")
+    calls: list[object] = []
+    monkeypatch.setattr(representations_page, "load_data", lambda *a, **k: calls.append(a))
+    at.selectbox(key="plane_stage").select("net.0").run()
+    at = settle(at)
+    at = tab(at, "Units and directions")
+    at.selectbox(key="r_attack").select("fgsm").run()
+    at.button(key="run").click().run()
+    at = settle(at)
+    assert not at.error
+    assert calls == []
 
 
 def test_a_stage_and_a_unit_can_be_chosen() -> None:
