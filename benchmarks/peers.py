@@ -2,7 +2,7 @@
 
     pip install --no-deps --target DIR torchattacks==3.5.1 adv-lib==0.2.8 cleverhans==4.0.0 advertorch==0.2.3 \\
         pyautoattack==0.2.0 adversarial-robustness-toolbox==1.20.1 six scikit-learn joblib==1.5.3 threadpoolctl
-    PYTHONPATH=DIR GOMP_SPINCOUNT=10000 python -m benchmarks.peers [--only bim_cnn,cw] [--repeat 5]
+    PYTHONPATH=DIR GOMP_SPINCOUNT=4000 python -m benchmarks.peers [--only bim_cnn,cw] [--repeat 5]
 
 foolbox comes with requirements-dev.txt; a library that is not there is left out. Everything runs in one process, in
 turn (A B C, B C A), so that what else the machine does hits all alike; medians. A competitor that needs longer than

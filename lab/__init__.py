@@ -2,9 +2,9 @@
 
 import os
 
-# Before torch loads OpenMP: threads that wait for work spin some microseconds, then sleep. Without spinning, a gradient
-# takes 15% longer on an idle machine; with endless spinning, everything takes several times as long on a busy one.
-os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+# Before torch loads OpenMP: threads that wait for work spin some microseconds, then sleep. Without spinning, an attack
+# takes a sixth to a half longer on an idle machine; the longer they spin, the slower everything becomes on a busy one.
+os.environ.setdefault("GOMP_SPINCOUNT", "4000")
 
 from lab.attacks import CATALOG as _ATTACKS
 from lab.attacks import attack

@@ -151,7 +151,8 @@ class Remote:
         label = told.get("label") if isinstance(told, Mapping) else None
         if isinstance(label, bool) or not isinstance(label, int) or not 0 <= label < self.classes:
             raise DataError(
-                f'the endpoint {self.url} must answer {{"label": n}} with a class number from 0 to {self.classes - 1}, and did not'
+                f'the endpoint {self.url} must answer {{"label": n}} with a class number from 0 to {self.classes - 1}, '
+                "and did not"
             )
         return label
 

@@ -167,7 +167,8 @@ def resized(x: Tensor, model: Model) -> Tensor:
     """Images [N,C,H,W] in the size that a model of the lab was trained for; any other model takes them as they are."""
     if not isinstance(model, Classifier) or tuple(x.shape[-2:]) == model.card.input_shape[1:]:
         return x
-    return F.interpolate(x, model.card.input_shape[1:], mode="bilinear", antialias=True)
+    new = F.interpolate(x, model.card.input_shape[1:], mode="bilinear", antialias=True)
+    return new.clamp(0, 1)  # rounding leads out of the range
 
 
 def read_card(path: Path) -> dict[str, Any]:

@@ -35,6 +35,7 @@ SHIPPED = (
     "fashion_mnist/cnn_trades",
     "fashion_mnist/cnn_fgsm_at",
     "fashion_mnist/cnn_distilled",
+    "fashion_mnist/capsnet",
     "fashion_mnist/cnn_half_a",
     "fashion_mnist/cnn_half_b",
     "fashion_mnist/maxout",

@@ -9,6 +9,8 @@ from torch import nn
 
 import lab
 from lab.cli import main
+from lab.evaluation.transfer import stream
+from lab.models.cards import resized
 from lab.types import DataError, ModelError
 from tests.conftest import Small, images
 
@@ -108,3 +110,32 @@ def test_the_command_prints_the_matrix_and_writes_it(tmp_path, capsys):
     assert f"{told['cells'][1][0]['success']:.1%}" in out
     assert main(["transfer", "--models", "mnist/cnn,fashion_mnist/cnn", "--attack", "fgsm", "--dataset", "mnist"]) == 2
     assert "compare models of one data set" in capsys.readouterr().err
+
+
+def test_resizing_never_leads_out_of_the_pixel_range():
+    model = lab.load_model("imagenet/efficientnet_lite0")
+    x = torch.ones(1, 3, 260, 260)
+    x[..., ::2, :] = 0.999999
+    small = resized(x, model)
+    assert small.shape[-2:] == (224, 224)
+    assert float(small.max()) <= 1
+
+
+def test_the_matrix_grows_source_by_source_and_a_stopped_run_keeps_what_it_had():
+    models, x, y = case()
+    grown = list(stream(models, models, x, y, "bim", eps=0.1))
+    assert [found.sources for found in grown] == [(), ("one",), ("one", "two")]
+    assert grown[1].cells[0] == grown[2].cells[0]
+    calls = iter(range(10_000))
+    stopped = lab.transfer(models, models, x, y, "bim", eps=0.1, steps=5, cancel=lambda: next(calls) > 7)
+    assert stopped.sources == ("one",)
+    assert stopped.n == grown[-1].n
+
+
+def test_agreement_is_counted_on_the_images_that_fool_both_and_same_on_those_that_fool_the_source():
+    models, x, y = case()
+    found = lab.transfer(models, models, x, y, "bim", eps=0.02)
+    own, seen, label = found.predictions[0, 0], found.predictions[0, 1], y[found.rows]
+    wrong, both = own != label, (own != label) & (seen != label)
+    assert found.cells[0][1].same == pytest.approx(float((seen == own)[wrong].double().mean()))
+    assert found.cells[0][1].agreement == pytest.approx(float((seen == own)[both].double().mean()))
