@@ -28,6 +28,8 @@ ARGS = [
     "--use-fake-device-for-media-stream",
     "--use-fake-ui-for-media-stream",
 ]
+PATHS = ("attack", "compare", "representations", "transfer", "blackbox")
+"""Of the pages but the first."""
 REST = "[data-testid=stApp][data-test-connection-state=CONNECTED][data-test-script-state=notRunning]"
 
 
@@ -104,7 +106,7 @@ class Visitor:
 
     def _answer(self, status: int, url: str) -> None:
         # Streamlit looks for its server below the page's own path first, and then finds it at the root
-        if status >= 400 and not any(f"/{page}/_stcore/" in url for page in ("attack", "compare", "representations")):
+        if status >= 400 and not any(f"/{page}/_stcore/" in url for page in PATHS):
             self.errors.append(f"{status}: {url}")
 
     def open(self, path: str) -> Page:
