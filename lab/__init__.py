@@ -6,6 +6,7 @@ import os
 # takes a sixth to a half longer on an idle machine; the longer they spin, the slower everything becomes on a busy one.
 os.environ.setdefault("GOMP_SPINCOUNT", "4000")
 
+from lab.analysis.clever import clever
 from lab.attacks import CATALOG as _ATTACKS
 from lab.attacks import attack
 from lab.data import CATALOG as _DATASETS
@@ -28,6 +29,7 @@ __all__ = [
     "Result",
     "attack",
     "catalog",
+    "clever",
     "load_data",
     "load_model",
     "load_picture",

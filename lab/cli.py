@@ -105,6 +105,18 @@ def parser() -> argparse.ArgumentParser:
     v.add_argument("--port", type=int, default=8600)
     v.set_defaults(run=serve)
 
+    k = commands.add_parser("clever", help="estimate how far the nearest adversarial image is at least")
+    k.add_argument("--model", required=True, metavar="KEY")
+    k.add_argument("--dataset", required=True, metavar="KEY")
+    k.add_argument("--limit", type=int, default=10, metavar="N", help="images of the data set (default 10)")
+    k.add_argument("--norm", choices=("1", "2", "inf"), default="2")
+    k.add_argument("--batches", type=int, default=500, metavar="N", help="maxima per fit (default 500)")
+    k.add_argument("--samples", type=int, default=1024, metavar="N", help="points per maximum (default 1024)")
+    k.add_argument("--radius", type=float, default=5.0, metavar="R", help="of the ball that is sampled (default 5)")
+    k.add_argument("--seed", type=int, default=0, metavar="S")
+    k.add_argument("--json", metavar="FILE", help="write scores and fits here; - for the standard output")
+    k.set_defaults(run=clever)
+
     t = commands.add_parser("train", help="train a model by its recipe, measure it, and write weights and card")
     t.add_argument("recipe", help="e.g. mnist/cnn, or the path of a recipe file")
     t.add_argument("--dataset", metavar="KEY", help="must be the recipe's own; checked")
@@ -236,6 +248,56 @@ def blackbox(args: argparse.Namespace) -> None:
         if args.json is not None and rounds:
             text = json.dumps(told, indent=2)
             _say(text) if args.json == "-" else Path(args.json).write_text(text, encoding="utf-8")
+
+
+def clever(args: argparse.Namespace) -> None:
+    """Prints the scores of some images, each with the target that is nearest."""
+    model = models.load_model(args.model)
+    args.image = None
+    x, _, ids = _images(args, model.card)
+    with tqdm(total=100, unit="%", desc=f"{len(ids)} images", leave=False, disable=not sys.stderr.isatty()) as bar:
+        found = lab.clever(
+            model,
+            x,
+            norm=float(args.norm),
+            batches=args.batches,
+            samples=args.samples,
+            radius=args.radius,
+            seed=args.seed,
+            watch=lambda share: bar.update(int(100 * share) - bar.n),
+        )
+    nearest = found.by_target.argmin(1)
+    told = {
+        "model": args.model,
+        "norm": args.norm,
+        "batches": args.batches,
+        "samples": args.samples,
+        "radius": args.radius,
+        "seed": args.seed,
+        "images": [
+            {
+                "id": name,
+                "score": found.scores[i].item(),
+                "targets": {
+                    model.card.classes[target]: {
+                        field: getattr(found, field)[i, t].item()
+                        for field in ("by_target", "margin", "location", "shape", "scale", "p_value")
+                    }
+                    for t, target in enumerate(found.targets[i].tolist())
+                },
+            }
+            for i, name in enumerate(ids)
+        ],
+    }
+    if args.json == "-":
+        _say(json.dumps(told, indent=2))
+        return
+    if args.json is not None:
+        Path(args.json).write_text(json.dumps(told, indent=2), encoding="utf-8")
+    _say(f"CLEVER on {args.model}, norm {args.norm}: an estimate of the distance to another class, no certificate")
+    for i, name in enumerate(ids):
+        target = model.card.classes[int(found.targets[i, nearest[i]])]
+        _say(f"{name}: {found.scores[i]:.4g} (towards {target})")
 
 
 def serve(args: argparse.Namespace) -> None:

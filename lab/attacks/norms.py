@@ -24,6 +24,13 @@ class Steepest(Protocol):
         """Gradients [N,...], and the images [N,...] that are to be moved where these are known -> steps [N,...]."""
 
 
+class Sampler(Protocol):
+    """Draws perturbations of the unit ball."""
+
+    def __call__(self, rng: torch.Generator, like: Tensor, rows: int = 1) -> Tensor:
+        """Perturbations [rows,C,H,W] for images like these [N,C,H,W]."""
+
+
 @dataclass(frozen=True)
 class Norm:
     """What an attack needs to know of a norm.
@@ -35,14 +42,15 @@ class Norm:
         ball: (clean images [N,...], eps, or one [N] per image) -> the projection of images [N,...] onto those in [0,1]
             within eps of the clean ones.
         dual: gradients [N,...] -> how much a step of length 1 can gain at most, for a linear function [N].
-        sample: (random generator, like [N,...]) -> one perturbation uniform in the unit ball [1,...], for every row.
+        sample: (random generator, like [N,...], rows) -> perturbations uniform in the unit ball [rows,...]; one unless
+            more are asked for, which serves every image.
     """
 
     length: Callable[[Tensor], Tensor]
     steepest: Steepest
     ball: Callable[[Tensor, float | Tensor], Projection]
     dual: Callable[[Tensor], Tensor]
-    sample: Callable[[torch.Generator, Tensor], Tensor]
+    sample: Sampler
 
 
 def per_row(v: Tensor, like: Tensor) -> Tensor:
@@ -146,26 +154,26 @@ def _l1_ball(x: Tensor, eps: float | Tensor) -> Projection:
     return project
 
 
-def _l1_sample(rng: torch.Generator, like: Tensor) -> Tensor:
-    u = draw(rng, like)
+def _l1_sample(rng: torch.Generator, like: Tensor, rows: int = 1) -> Tensor:
+    u = draw(rng, like, rows=rows)
     size = -u.abs().clamp(min=TINY).log()
-    radius = torch.rand(1, generator=rng).to(like) ** (1 / u[0].numel())
-    return u.sign() * size / size.sum() * radius
+    radius = torch.rand(rows, generator=rng).to(like) ** (1 / u[0].numel())
+    return u.sign() * size * per_row(radius / size.flatten(1).sum(1), u)
 
 
-def _l2_sample(rng: torch.Generator, like: Tensor) -> Tensor:
-    direction = draw(rng, like, normal=True)
-    radius = torch.rand(1, generator=rng).to(like) ** (1 / direction[0].numel())
-    return direction / per_row(_l2(direction), direction) * radius
+def _l2_sample(rng: torch.Generator, like: Tensor, rows: int = 1) -> Tensor:
+    direction = draw(rng, like, normal=True, rows=rows)
+    radius = torch.rand(rows, generator=rng).to(like) ** (1 / direction[0].numel())
+    return direction * per_row(radius / _l2(direction), direction)
 
 
-def draw(rng: torch.Generator, like: Tensor, *, normal: bool = False) -> Tensor:
-    """Random numbers [1,C,H,W] for images [N,C,H,W]: uniform in [-1,1], or standard normal.
+def draw(rng: torch.Generator, like: Tensor, *, normal: bool = False, rows: int = 1) -> Tensor:
+    """Random numbers [rows,C,H,W] for images [N,C,H,W]: uniform in [-1,1], or standard normal.
 
-    One draw serves every row, and the generator lives on the CPU: each image is attacked as if it were alone, so its
-    result depends neither on the batch around it nor on the device.
+    An attack uses one draw for all images, and the generator lives on the CPU: each image is attacked as if it were
+    alone, so its result depends neither on the batch around it nor on the device.
     """
-    shape = (1, *like.shape[1:])
+    shape = (rows, *like.shape[1:])
     numbers = torch.randn(shape, generator=rng) if normal else torch.rand(shape, generator=rng) * 2 - 1
     return numbers.to(like)
 
@@ -176,7 +184,7 @@ NORMS: Mapping[str, Norm] = {
         steepest=_signs,
         ball=_linf_ball,
         dual=_l1,
-        sample=lambda rng, like: draw(rng, like),
+        sample=lambda rng, like, rows=1: draw(rng, like, rows=rows),
     ),
     "l2": Norm(
         length=_l2,

@@ -1,0 +1,292 @@
+"""CLEVER: an estimate of how far the nearest adversarial image is at least, from the gradients around an image."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+import torch
+from scipy import optimize, stats
+from torch import Tensor
+
+from lab import devices
+from lab.attacks.norms import NORMS
+from lab.attacks.run import check_images, check_labels
+from lab.types import GoalError, Model, ParamError
+
+SHAPES = (1.0, 5.0, 10.0, 0.1, 20.0, 50.0, 100.0)
+"""Shapes from which the fit starts, in turn."""
+DOUBT = 1e-3
+"""A p-value below which the fitted endpoint is not believed, and the largest gradient seen is taken instead."""
+CONVINCED = 0.5
+"""A p-value above which no further start is tried."""
+PENALTY = 0.01
+"""Weight of the squared scale in the fit, where the maxima span one unit."""
+CONSTANT = 1e-5
+"""Relative spread below which all maxima count as equal: the function is linear there."""
+PIXELS = 2**24
+"""Values of gradients that are held at a time, all targets together."""
+NAMES = {1.0: "l1", 2.0: "l2", math.inf: "linf"}
+
+
+@dataclass(frozen=True)
+class Clever:
+    """CLEVER scores of images, and what they come from; targets are in columns.
+
+    A score estimates a lower bound of the distance to the nearest adversarial image. It is not a certificate: it rests
+    on the gradients that were sampled, and on a distribution fitted to them.
+
+    Attributes:
+        scores: untargeted, the smallest over the targets [N].
+        targets: int64 [N,T].
+        by_target: the score for each target [N,T].
+        margin: logit of the image's class minus the target's [N,T].
+        location: the estimated local Lipschitz constant of the margin, the endpoint of the distribution [N,T].
+        shape: of the fitted reverse Weibull distribution [N,T]; NaN where none was fitted.
+        scale: of the same [N,T].
+        p_value: of the Kolmogorov-Smirnov test of the fit [N,T].
+        maxima: the largest gradient norm of each batch [N,T,batches].
+        norm: of the distance: 1, 2 or infinity.
+        radius: of the ball that was sampled; no score is larger.
+        samples: points of each batch.
+    """
+
+    scores: Tensor
+    targets: Tensor
+    by_target: Tensor
+    margin: Tensor
+    location: Tensor
+    shape: Tensor
+    scale: Tensor
+    p_value: Tensor
+    maxima: Tensor
+    norm: float
+    radius: float
+    samples: int
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A reverse Weibull distribution fitted to maxima: its endpoint, its shape and scale, and how well it fits."""
+
+    location: float
+    shape: float
+    scale: float
+    p_value: float
+
+
+def clever(
+    model: Model,
+    x: Tensor,
+    *,
+    norm: float = 2,
+    targets: Tensor | None = None,
+    batches: int = 500,
+    samples: int = 1024,
+    radius: float = 5.0,
+    seed: int = 0,
+    cancel: Callable[[], bool] = lambda: False,
+    watch: Callable[[float], None] = lambda share: None,
+) -> Clever:
+    """Estimates for each image how far it has to be moved at least before the model sees another class.
+
+    Points are drawn from the ball around the image, batch by batch; the largest gradient norm of each batch follows a
+    reverse Weibull distribution, whose endpoint is the local Lipschitz constant of the margin; margin over constant is
+    the score. All targets' gradients come from one forward per portion of a batch; no more than a portion is held.
+
+    Args:
+        model: images [N,C,H,W] in [0,1] -> logits.
+        x: images [N,C,H,W] in [0,1].
+        norm: of the distance, 1, 2 or infinity.
+        targets: classes [N] or [N,T] to be scored; None for all but the one that the model sees.
+        batches: how many maxima the distribution is fitted to.
+        samples: points of each batch.
+        radius: of the ball, in the norm.
+        seed: of the points; each image is scored as if it were alone.
+        cancel: asked after every portion; once True, the scores of the images done so far are what is returned.
+        watch: told the share that is done.
+
+    Source: Weng et al. 2018, algorithms 1 and 2.
+    Deviation: points are clipped to [0,1], where images are. The fit tries several starts, and is replaced by the
+        largest maximum where it is not to be believed; a large scale is penalised, without which the endpoint of some
+        fits lies at infinity; all as in the authors' code.
+
+    Raises:
+        ImageError, ModelError: for what cannot be asked.
+        GoalError: for targets that do not exist, or are the class that the model sees.
+        ParamError: for a norm, number or radius that makes no sense.
+    """
+    name = _check(norm, batches, samples, radius)
+    x = check_images(x)
+    model = devices.in_eval_mode(model)
+    device = devices.of(model, x)
+    x = x.to(device)
+    with torch.no_grad():
+        logits = torch.cat([model(one[None]) for one in x]) if len(x) else torch.zeros(0, 2, device=device)
+    seen = logits.argmax(1)
+    columns = _targets(targets, seen, logits.shape[1])
+    margin = logits.gather(1, seen[:, None]) - logits.gather(1, columns)
+    maxima = []
+    for i, image in enumerate(x):
+        rng = torch.Generator().manual_seed(seed)
+        found = _maxima(
+            model,
+            image[None],
+            int(seen[i]),
+            columns[i],
+            name,
+            (batches, samples, radius),
+            rng,
+            cancel,
+            partial(_tell, watch, i, len(x)),
+        )
+        if found is None:
+            break
+        maxima.append(found)
+    done = len(maxima)
+    kept = torch.stack(maxima) if maxima else torch.zeros(0, columns.shape[1], batches)
+    fits = [[endpoint(row.numpy()) for row in image] for image in kept.double()]
+    location, shape, scale, p_value = (
+        torch.tensor([[getattr(fit, field) for fit in row] for row in fits]).view(done, columns.shape[1])
+        for field in ("location", "shape", "scale", "p_value")
+    )
+    margin = margin[:done].double().cpu()
+    scores = torch.where(location > 0, margin / location, math.inf).clamp(max=radius)
+    return Clever(
+        scores=scores.amin(1) if done else torch.zeros(0, dtype=torch.float64),
+        targets=columns[:done].cpu(),
+        by_target=scores,
+        margin=margin,
+        location=location,
+        shape=shape,
+        scale=scale,
+        p_value=p_value,
+        maxima=kept,
+        norm=float(norm),
+        radius=radius,
+        samples=samples,
+    )
+
+
+def _tell(watch: Callable[[float], None], done: int, of: int, share: float) -> None:
+    watch((done + share) / of)
+
+
+def _check(norm: float, batches: int, samples: int, radius: float) -> str:
+    """The norm's name in the lab."""
+    if isinstance(norm, bool) or norm not in NAMES:
+        raise ParamError(f"norm must be 1, 2 or infinity, not {norm!r}")
+    for what, value, least in (("batches", batches, 1), ("samples", samples, 1)):
+        if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+            raise ParamError(f"{what} must be a whole number, at least {least}, not {value!r}")
+    if isinstance(radius, bool) or not isinstance(radius, (int, float)) or not 0 < radius < math.inf:
+        raise ParamError(f"radius must be a positive number, not {radius!r}")
+    return NAMES[float(norm)]
+
+
+def _targets(targets: Tensor | None, seen: Tensor, classes: int) -> Tensor:
+    """Classes to score, int64 [N,T]."""
+    if targets is None:
+        every = torch.arange(classes, device=seen.device).expand(len(seen), classes)
+        return every[every != seen[:, None]].view(len(seen), classes - 1)
+    if not isinstance(targets, Tensor) or targets.dim() not in (1, 2) or len(targets) != len(seen):
+        raise GoalError(f"targets must be classes [{len(seen)}] or [{len(seen)}, T]")
+    table = targets if targets.dim() == 2 else targets[:, None]
+    flat = check_labels(table.reshape(-1), seen.repeat_interleave(table.shape[1]), "target").view(table.shape)
+    if flat.numel() and int(flat.max()) >= classes:
+        raise GoalError(f"target {int(flat.max())} does not exist: the model has {classes} classes")
+    same = (flat == seen[:, None]).nonzero()
+    if len(same):
+        raise GoalError(f"a target of image {int(same[0, 0])} is the class that the model sees: choose another")
+    return flat
+
+
+def _maxima(
+    model: Model,
+    x: Tensor,
+    seen: int,
+    targets: Tensor,
+    norm: str,
+    budget: tuple[int, int, float],
+    rng: torch.Generator,
+    cancel: Callable[[], bool],
+    watch: Callable[[float], None],
+) -> Tensor | None:
+    """The largest gradient norm of each batch, for each target [T,batches]; None where it was stopped."""
+    batches, samples, radius = budget
+    ball, dual = NORMS[norm].sample, NORMS[norm].dual
+    portion = max(1, min(samples, PIXELS // (x.numel() * len(targets)), devices.rows_that_fit(model, x)))
+    found = torch.zeros(len(targets), batches)
+    for b in range(batches):
+        largest = torch.zeros(len(targets), device=x.device)
+        for start in range(0, samples, portion):
+            rows = min(portion, samples - start)
+            points = (x + radius * ball(rng, x, rows)).clamp_(0, 1)
+            slopes = _slopes(model, points, seen, targets)
+            lengths = dual(slopes.flatten(0, 1)).view(len(targets), rows)
+            largest = torch.maximum(largest, lengths.amax(1))
+            if cancel():
+                return None
+        found[:, b] = largest.cpu()
+        watch((b + 1) / batches)
+    return found
+
+
+def _slopes(model: Model, points: Tensor, seen: int, targets: Tensor) -> Tensor:
+    """The gradient of each target's margin at each point [T,rows,C,H,W], from one forward."""
+    points = points.detach().requires_grad_()
+    with torch.enable_grad():
+        logits = model(points)
+    if not logits.requires_grad:
+        return torch.zeros(len(targets), *points.shape, device=points.device)
+    ways = torch.zeros(len(targets), *logits.shape, dtype=logits.dtype, device=logits.device)
+    ways[:, :, seen] = 1
+    ways[torch.arange(len(targets), device=logits.device), :, targets] = -1
+    try:
+        (slopes,) = torch.autograd.grad(logits, points, ways, is_grads_batched=True, retain_graph=True)
+    except RuntimeError:  # a network with an operation that has no batched gradient: one target after the other
+        slopes = torch.stack([torch.autograd.grad(logits, points, way, retain_graph=True)[0] for way in ways])
+    found: Tensor = slopes.detach()
+    return found
+
+
+def endpoint(maxima: np.ndarray) -> Endpoint:
+    """Fits a reverse Weibull distribution to maxima by maximum likelihood.
+
+    Args:
+        maxima: the largest value of each batch [batches].
+    """
+    top, spread = float(maxima.max()), float(np.ptp(maxima))
+    if len(maxima) < 3 or spread <= CONSTANT * abs(top) or not spread:
+        return Endpoint(top, math.nan, 0.0, 1.0)
+    z = (maxima - top) / spread  # the fit is well behaved where the numbers span one unit, the largest at 0
+    best = Endpoint(top, math.nan, spread, 0.0)
+    for shape in SHAPES:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # of steps outside the support
+            try:
+                c, location, scale = stats.weibull_max.fit(z, shape, loc=0.1, scale=1.0, optimizer=_penalised)
+            except (stats.FitError, ValueError):
+                continue
+            p = float(stats.kstest(z, "weibull_max", (c, location, scale)).pvalue)
+        if location >= 0 and p > best.p_value:
+            best = Endpoint(top + location * spread, float(c), float(scale * spread), p)
+        if best.p_value > CONVINCED:
+            break
+    return best if best.p_value >= DOUBT else Endpoint(top, best.shape, best.scale, best.p_value)
+
+
+def _penalised(
+    likelihood: Callable[..., float], start: Sequence[float], args: tuple[Any, ...], disp: bool = False
+) -> np.ndarray:
+    """Minimises the negative log-likelihood of (shape, location, scale), plus a little for a large scale."""
+    found = optimize.fmin(
+        lambda theta: likelihood(theta, *args) + PENALTY * theta[2] ** 2, start, maxiter=1000, maxfun=1000, disp=disp
+    )
+    return np.asarray(found)
