@@ -31,7 +31,7 @@ def matrix(found: Transfer, names: Mapping[str, str], what: What = "success") ->
         zmin=0,
         zmax=1,
         colorscale=SEQUENTIAL,
-        colorbar={"tickformat": ".0%", "thickness": 10, "len": 0.9},
+        showscale=False,  # the values stand in the cells
         hoverinfo="skip",
         xgap=2,
         ygap=2,
@@ -41,13 +41,16 @@ def matrix(found: Transfer, names: Mapping[str, str], what: What = "success") ->
             value = values[s][t]
             told = "–" if value is None else f"<b>{value:.0%}</b>"
             if what == "success":
-                told += f"<br><span style='font-size:10px'>{100 * cell.low:.0f}–{100 * cell.high:.0f}</span>"
+                told += f"<br><span style='font-size:9px'>{100 * cell.low:.0f}–{100 * cell.high:.0f}</span>"
             figure.add_annotation(
                 x=columns[t],
                 y=rows[s],
                 text=told,
                 showarrow=False,
-                font={"color": "black" if value is not None and value > 0.55 else "white", "size": 13},
+                font={
+                    "color": "black" if value is not None and value > 0.55 else "white",
+                    "size": 13 - 2 * (len(columns) > 5),
+                },
             )
             if found.sources[s] == found.targets[t]:
                 edges = {"x0": t - 0.48, "x1": t + 0.48, "y0": s - 0.48, "y1": s + 0.48}
@@ -63,9 +66,9 @@ def matrix(found: Transfer, names: Mapping[str, str], what: What = "success") ->
         hovertemplate="%{text}<extra></extra>",
     )
     figure.update_xaxes(title="shown to", side="top", tickangle=-30 if len(columns) > 4 else 0)
-    figure.update_yaxes(title="made on", autorange="reversed")
+    figure.update_yaxes(title={"text": "made on", "standoff": 4}, autorange="reversed")
     top = 96 if len(columns) > 4 else 56
-    return finish(figure, height=top + ROW * max(1, len(rows)) + 10).update_layout(margin={"t": top, "r": 40})
+    return finish(figure, height=top + ROW * max(1, len(rows)) + 10).update_layout(margin={"t": top, "r": 30})
 
 
 def _short(key: str) -> str:

@@ -50,11 +50,17 @@ def tiles(count: int, width: int) -> list[DeltaGenerator]:
 
 def strip(pictures: Iterable[tuple[Tensor, str]], width: int = THUMBNAIL) -> None:
     """Small pictures, as bytes [H,W,C], in a row that wraps, each with a line of text."""
+    stacks(([picture] for picture in pictures), width)
+
+
+def stacks(columns: Iterable[Iterable[tuple[Tensor, str]]], width: int = THUMBNAIL) -> None:
+    """As `strip`, with several pictures below one another that stay together where the row wraps."""
     row = st.container(horizontal=True, gap="small")
-    for pixels, name in pictures:
+    for column in columns:
         with row.container(width=width):
-            st.image(pixels.numpy(), width=pixels.shape[1], output_format="PNG", alt=name)
-            st.caption(name)
+            for pixels, name in column:
+                st.image(pixels.numpy(), width=pixels.shape[1], output_format="PNG", alt=name)
+                st.caption(name)
 
 
 def thumbnail(x: Tensor, width: int = THUMBNAIL) -> Tensor:

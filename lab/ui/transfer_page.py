@@ -32,7 +32,7 @@ from lab.ui import cache
 from lab.ui.jobs import Job, forget, outcome
 from lab.ui.result import run_button
 from lab.ui.scenario import TASKS, Method, pick_method, start_sizes
-from lab.ui.show import THUMBNAIL, say, show_chart, strip, thumbnail
+from lab.ui.show import say, show_chart, stacks, thumbnail
 
 PREFIX = "t_"
 """Of the widgets' keys, and so of the parameters in links."""
@@ -322,13 +322,15 @@ def pairs(shown: Shown) -> None:
     seen = found.predictions[s, t]
     own = found.predictions[s, found.targets.index(source)]
     order = (seen != y).long().argsort(descending=True, stable=True)[:PAIRS].tolist()
-    st.caption(f"What {names[target]} sees; those that fool it first. In brackets, what {names[source]} sees.")
+    st.caption(
+        f"Above, clean; below, attacked: what {names[target]} sees, those that fool it first. In brackets, what "
+        f"{names[source]} sees."
+    )
     clean = [(thumbnail(data.x[found.rows[i]]), card.classes[int(y[i])]) for i in order]
     attacked = [
         (thumbnail(found.x[source][i]), f"{card.classes[int(seen[i])]} ({card.classes[int(own[i])]})") for i in order
     ]
-    strip(clean, THUMBNAIL)
-    strip(attacked, THUMBNAIL)
+    stacks(zip(clean, attacked, strict=True))
 
 
 def trio(shown: Shown) -> None:

@@ -26,7 +26,7 @@ def test_a_click_on_a_cell_shows_the_images_behind_it(visit: Visitor) -> None:
         "Convolutional net, adversarially trained with PGD", timeout=30_000
     )
     expect(page.get_by_role("combobox", name="Shown to")).to_have_value("Softmax regression")
-    expect(page.get_by_text("What Softmax regression sees")).to_be_visible()
+    expect(page.get_by_text("what Softmax regression sees")).to_be_visible()
     visit.rest()
     assert visit.errors == []
 
