@@ -6,7 +6,7 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import asdict
 from pathlib import Path
@@ -24,6 +24,7 @@ from lab.evaluation.oracle import Ask, Remote, labels_of
 from lab.evaluation.predict import predict
 from lab.evaluation.substitute import PARAMS as SUBSTITUTE
 from lab.evaluation.substitute import Substitute, balanced, copy_oracle
+from lab.evaluation.transfer import Transfer, stream
 from lab.models.cards import Card
 from lab.models.catalog import find as find_model
 from lab.params import number, parse
@@ -189,28 +190,43 @@ def transfer(args: argparse.Namespace) -> None:
         loaded = [models.load_model(key) for key in keys]
     if y is None:
         raise DataError(f"{args.dataset} has no labels")
-    found = lab.transfer(loaded, loaded, x, y, args.attack, seed=args.seed, **given)
-    told = {
-        "attack": args.attack,
-        "params": given,
-        "dataset": args.dataset,
-        "images": found.n,
-        "sources": found.sources,
-        "targets": found.targets,
-        "cells": [[asdict(cell) for cell in row] for row in found.cells],
-        "distortion": found.distortion,
-    }
-    if args.json == "-":
-        _say(json.dumps(told, indent=2))
-        return
-    if args.json is not None:
-        Path(args.json).write_text(json.dumps(told, indent=2), encoding="utf-8")
-    width = max(map(len, keys))
-    _say(f"{args.attack}, {found.n} images that all of these class right; share that the column's model misclassifies")
-    _say(" " * width + "".join(f"  {name:>{max(6, len(name))}}" for name in found.targets))
-    for name, row in zip(found.sources, found.cells, strict=True):
-        cells = (f"  {c.success:>{max(6, len(t))}.1%}" for c, t in zip(row, found.targets, strict=True))
-        _say(f"{name:<{width}}" + "".join(cells))
+    width, told = max(map(len, keys)), {}
+    try:
+        for found in stream(loaded, loaded, x, y, args.attack, seed=args.seed, **given):
+            told = {
+                "attack": args.attack,
+                "params": given,
+                "dataset": args.dataset,
+                "images": found.n,
+                "sources": found.sources,
+                "targets": found.targets,
+                "cells": [[asdict(cell) for cell in row] for row in found.cells],
+                "distortion": found.distortion,
+            }
+            if args.json != "-":
+                _say(_row(args.attack, found, width))
+    finally:  # a run that is stopped keeps what it had
+        if args.json is not None and told:
+            _keep(told, args.json)
+
+
+def _row(attack: str, found: Transfer, width: int) -> str:
+    """The newest row of a growing matrix; its head as long as there is none."""
+    if not found.sources:
+        head = " " * width + "".join(f"  {name:>{max(6, len(name))}}" for name in found.targets)
+        counted = f"{attack}, {found.n} images that all of these class right"
+        return f"{counted}; share that the column's model misclassifies\n{head}"
+    cells = zip(found.cells[-1], found.targets, strict=True)
+    return f"{found.sources[-1]:<{width}}" + "".join(f"  {c.success:>{max(6, len(t))}.1%}" for c, t in cells)
+
+
+def _keep(told: Mapping[str, Any], file: str) -> None:
+    """Writes what was measured to a file, or to the standard output where it is called -."""
+    text = json.dumps(told, indent=2)
+    if file == "-":
+        _say(text)
+    else:
+        Path(file).write_text(text, encoding="utf-8")
 
 
 def blackbox(args: argparse.Namespace) -> None:
@@ -246,8 +262,7 @@ def blackbox(args: argparse.Namespace) -> None:
                 _say(counts + "".join(f"{share:>{w}.1%}" for share, w in zip(shares, (13, 11, 12, 13), strict=True)))
     finally:  # a run that is stopped keeps what it had
         if args.json is not None and rounds:
-            text = json.dumps(told, indent=2)
-            _say(text) if args.json == "-" else Path(args.json).write_text(text, encoding="utf-8")
+            _keep(told, args.json)
 
 
 def clever(args: argparse.Namespace) -> None:

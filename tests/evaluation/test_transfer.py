@@ -139,3 +139,31 @@ def test_agreement_is_counted_on_the_images_that_fool_both_and_same_on_those_tha
     wrong, both = own != label, (own != label) & (seen != label)
     assert found.cells[0][1].same == pytest.approx(float((seen == own)[wrong].double().mean()))
     assert found.cells[0][1].agreement == pytest.approx(float((seen == own)[both].double().mean()))
+
+
+def test_a_stopped_command_keeps_the_rows_it_had(tmp_path, monkeypatch, capsys):
+    file = tmp_path / "matrix.json"
+    given = [
+        "transfer",
+        "--models",
+        "mnist/softmax,mnist/mlp",
+        "--attack",
+        "fgsm",
+        "--dataset",
+        "mnist",
+        "--limit",
+        "10",
+    ]
+
+    def stopped(*args, **kwargs):
+        rows = stream(*args, **kwargs)
+        yield next(rows)
+        yield next(rows)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lab.cli.stream", stopped)
+    assert main([*given, "--json", str(file)]) == 130
+    told = json.loads(file.read_text(encoding="utf-8"))
+    assert told["sources"] == ["mnist/softmax"]
+    assert len(told["cells"]) == 1
+    assert "mnist/softmax" in capsys.readouterr().out

@@ -6,6 +6,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import lab
+from lab.analysis.files import encode
 from lab.evaluation.blackbox import prepare, scored
 from lab.evaluation.oracle import labels_of
 from lab.evaluation.substitute import Substitute, balanced, copy_oracle
@@ -82,3 +83,13 @@ def test_the_page_runs_alone() -> None:
     at = app("pages/blackbox.py")
     at.query_params.update(QUICK)
     assert "labels**" in verdict(settle(at.run()))
+
+
+def test_the_persons_own_pictures_are_the_first_to_be_asked() -> None:
+    at = page()
+    digits = lab.load_data("mnist").x[:3]
+    for i, x in enumerate(digits):
+        at.file_uploader(key="o_own").upload(f"{i}.png", encode(x), "image/png")
+    at.button(key="run").click()
+    at = settle(at)
+    assert "After **6 labels**" in verdict(at)
