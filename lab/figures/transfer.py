@@ -68,7 +68,7 @@ def matrix(found: Transfer, names: Mapping[str, str], what: What = "success") ->
     figure.update_xaxes(title="shown to", side="top", tickangle=-30 if len(columns) > 4 else 0)
     figure.update_yaxes(title={"text": "made on", "standoff": 4}, autorange="reversed")
     top = 96 if len(columns) > 4 else 56
-    return finish(figure, height=top + ROW * max(1, len(rows)) + 10).update_layout(margin={"t": top, "r": 30})
+    return finish(figure, height=top + ROW * max(1, len(rows)) + 50).update_layout(margin={"t": top, "r": 30})
 
 
 def _short(key: str) -> str:
