@@ -7,7 +7,6 @@ import io
 import json
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from urllib.parse import urlencode
 
 import streamlit as st
 import torch
@@ -30,7 +29,7 @@ from lab.types import ImageError, LabError
 from lab.ui import cache
 from lab.ui.forms import PIXEL_STEPS, form, pixel_label
 from lab.ui.jobs import Job, forget, outcome
-from lab.ui.result import run_button
+from lab.ui.result import link_here, run_button
 from lab.ui.scenario import SEES, TASKS, model_label
 from lab.ui.show import say, show_chart, strip
 
@@ -458,9 +457,7 @@ def take_away(shown: Shown) -> None:
         language="bash",
         wrap_lines=True,
     )
-    st.markdown("**The link to this page**")
-    query = urlencode(st.query_params.to_dict())
-    st.code((st.context.url or "") + (f"?{query}" if query else ""), language=None, wrap_lines=True)
+    link_here("The link to this page")
 
 
 def how_it_works() -> None:

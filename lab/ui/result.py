@@ -268,12 +268,17 @@ def about_model(card: Card) -> None:
 
 
 def show_link(request: Request) -> None:
-    """The link that restores the page, unless the settings are no longer those of the result."""
-    st.markdown(
-        "**The link to this scenario**" + ("; your own picture is not part of it." if request.dataset == "file" else "")
+    """The link that restores the page with one attack."""
+    link_here(
+        "The link to this scenario" + ("; your own picture is not part of it" if request.dataset == "file" else "")
     )
+
+
+def link_here(title: str) -> None:
+    """The link that restores the page, unless the settings are no longer those of the result."""
+    st.markdown(f"**{title}**")
     if st.session_state.get("_changed"):
-        st.caption("The settings have changed since this result, and the link would be theirs: run the attack first.")
+        st.caption("The settings have changed since this result, and the link would be theirs: run it first.")
     else:
         query = urlencode(st.query_params.to_dict())
         st.code((st.context.url or "") + (f"?{query}" if query else ""), language=None, wrap_lines=True)

@@ -8,7 +8,6 @@ import json
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, get_args
-from urllib.parse import urlencode
 
 import streamlit as st
 from scipy.stats import binomtest
@@ -30,7 +29,7 @@ from lab.tensors import Images
 from lab.types import DataError, LabError
 from lab.ui import cache
 from lab.ui.jobs import Job, forget, outcome
-from lab.ui.result import run_button
+from lab.ui.result import link_here, run_button
 from lab.ui.scenario import TASKS, Method, pick_method, start_sizes
 from lab.ui.show import say, show_chart, stacks, thumbnail
 
@@ -594,9 +593,7 @@ def take_away(shown: Shown) -> None:
         language="bash",
         wrap_lines=True,
     )
-    st.markdown("**The link to this page**")
-    query = urlencode(st.query_params.to_dict())
-    st.code((st.context.url or "") + (f"?{query}" if query else ""), language=None, wrap_lines=True)
+    link_here("The link to this page")
 
 
 def write_cells(found: Transfer, file: io.StringIO) -> None:
