@@ -87,6 +87,11 @@ def find(key: str) -> DataSpec:
     return CATALOG[key]
 
 
+def of_task(task: str) -> DataSpec:
+    """The data set whose images the models of a task class."""
+    return next(spec for spec in CATALOG.values() if spec.task == task)
+
+
 def load_data(key: str, split: str = "test", *, card: Card | None = None) -> Images:
     """Labelled images of a data set.
 

@@ -25,13 +25,13 @@ from lab.models.cards import Card
 from lab.models.catalog import find as find_model
 from lab.params import Value
 from lab.tensors import Images
-from lab.types import ImageError, LabError
+from lab.types import ImageError
 from lab.ui import cache
 from lab.ui.forms import PIXEL_STEPS, form, pixel_label
 from lab.ui.jobs import Job, forget, outcome
 from lab.ui.result import link_here, run_button
 from lab.ui.scenario import SEES, TASKS, model_label
-from lab.ui.show import say, show_chart, strip
+from lab.ui.show import Offer, attempt, offer_files, show_chart, strip
 
 PREFIX = "o_"
 """Of the widgets' keys, and so of the parameters in links."""
@@ -110,11 +110,7 @@ class Shown:
 def choose() -> Setup | None:
     """Draws the settings in the sidebar; None where they cannot be used, after saying why."""
     with st.sidebar:
-        try:
-            return _choose()
-        except LabError as e:
-            say(e)
-            return None
+        return attempt(_choose)
 
 
 def _choose() -> Setup:
@@ -430,24 +426,12 @@ def take_away(shown: Shown) -> None:
     writer = csv.DictWriter(file, list(rows[0]))
     writer.writeheader()
     writer.writerows(rows)
-    for column, (ending, label, mime, data) in zip(
-        st.columns(2),
-        (
-            ("csv", "Rounds (.csv)", "text/csv", file.getvalue()),
-            ("json", "Everything (.json)", "application/json", json.dumps(told, indent=2)),
-        ),
-        strict=True,
-    ):
-        column.download_button(
-            label,
-            data,
-            f"blackbox.{ending}",
-            mime,
-            key=f"blackbox_{ending}",
-            on_click="ignore",
-            width="stretch",
-            icon=":material/download:",
-        )
+    everything = json.dumps(told, indent=2)
+    offers = (
+        Offer("Rounds (.csv)", "csv", "text/csv", file.getvalue()),
+        Offer("Everything (.json)", "json", "application/json", everything),
+    )
+    offer_files("blackbox", "blackbox", offers)
     st.markdown("**The command that measures it again**")
     given = " ".join(f"--param {name}={value}" for name, value in setup.params.items())
     initial = f"--initial {setup.chosen} " if setup.chosen.isdecimal() else ""

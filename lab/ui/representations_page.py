@@ -41,7 +41,7 @@ from lab.ui.scenario import (
     subject_in_link,
     tell_of_link,
 )
-from lab.ui.show import THUMBNAIL, show_chart, show_image, strip
+from lab.ui.show import THUMBNAIL, Offer, offer_files, show_chart, show_image, strip
 
 PREFIX = "r_"
 SHEET = 32
@@ -492,22 +492,12 @@ def take_away(seen: Seen) -> None:
         for row in told["depth"]
     )
     stem = f"representations_{scenario.request.image}"
-    offers: tuple[tuple[str, str, str, str | bytes], ...] = (
-        ("csv", "Depth profile (.csv)", "text/csv", table),
-        ("json", "Manifest (.json)", "application/json", json.dumps(told, indent=2)),
-        ("npz", "Pictures (.npz)", "application/octet-stream", report.arrays(done)),
+    offers = (
+        Offer("Depth profile (.csv)", "csv", "text/csv", table),
+        Offer("Manifest (.json)", "json", "application/json", json.dumps(told, indent=2)),
+        Offer("Pictures (.npz)", "npz", "application/octet-stream", report.arrays(done)),
     )
-    for column, (ending, label, mime, data) in zip(st.columns(len(offers)), offers, strict=True):
-        column.download_button(
-            label,
-            data,
-            f"{stem}.{ending}",
-            mime,
-            key=f"inside_{ending}",
-            on_click="ignore",
-            width="stretch",
-            icon=":material/download:",
-        )
+    offer_files(stem, "inside", offers)
     st.markdown("**The Python that computes this**")
     st.code(report.python(scenario.request) + "\n" + report.LOOK_INSIDE, language="python", wrap_lines=True)
     show_link(scenario.request)

@@ -16,6 +16,7 @@ from lab import attacks, models
 from lab.attacks.catalog import Spec
 from lab.data import load_data
 from lab.data.catalog import CATALOG as DATASETS
+from lab.data.catalog import of_task
 from lab.data.photographs import photographs
 from lab.data.uploads import decode
 from lab.models.cards import Card
@@ -362,7 +363,7 @@ def _picture(card: Card) -> tuple[str, str, int | None, Tensor]:
             label_visibility="collapsed",
         )
         return "photographs", chosen, known[chosen].label, card.fit(known[chosen].open())
-    key = next(d.key for d in DATASETS.values() if d.task == card.task)
+    key = of_task(card.task).key
     data = load_data(key)
     index = int(
         st.number_input(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
 
 import plotly.graph_objects as go
 import streamlit as st
@@ -15,6 +17,7 @@ from lab.figures.pictures import bytes_of, enlarge
 from lab.figures.style import CONFIG
 from lab.types import LabError
 
+T = TypeVar("T")
 TILE = 224
 """The width in pixels near which pictures are shown; small ones are enlarged by a whole factor."""
 
@@ -26,6 +29,40 @@ def say(error: LabError) -> None:
     """An error as one sentence."""
     text = str(error)
     st.error(text[0].upper() + text[1:] + ("" if text.endswith((".", "?")) else "."), icon=":material/error:")
+
+
+def attempt(draw: Callable[[], T]) -> T | None:
+    """What `draw` returns; None where it raises an error of the lab, after saying it."""
+    try:
+        return draw()
+    except LabError as e:
+        say(e)
+        return None
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A file to take away: what the button says, the ending of its name, its kind, and what it holds."""
+
+    label: str
+    ending: str
+    mime: str
+    data: str | bytes
+
+
+def offer_files(stem: str, key: str, offers: Sequence[Offer]) -> None:
+    """Buttons in a row that download files, all named alike; `key` begins the buttons' keys."""
+    for column, offer in zip(st.columns(len(offers)), offers, strict=True):
+        column.download_button(
+            offer.label,
+            offer.data,
+            f"{stem}.{offer.ending}",
+            offer.mime,
+            key=f"{key}_{offer.ending}",
+            on_click="ignore",
+            width="stretch",
+            icon=":material/download:",
+        )
 
 
 def show_image(x: Tensor, alt: str, zoom: int = 1) -> None:

@@ -14,7 +14,7 @@ from scipy.stats import binomtest
 
 from lab import models
 from lab.data import load_data
-from lab.data.catalog import CATALOG as DATASETS
+from lab.data.catalog import of_task
 from lab.evaluation import papers
 from lab.evaluation.mistakes import Mistakes, same_mistakes
 from lab.evaluation.transfer import Cell, Transfer, stream, transfer
@@ -26,12 +26,12 @@ from lab.models.catalog import is_here
 from lab.models.ensemble import Ensemble, Fuse
 from lab.params import Value
 from lab.tensors import Images
-from lab.types import DataError, LabError
+from lab.types import DataError
 from lab.ui import cache
 from lab.ui.jobs import Job, forget, outcome
 from lab.ui.result import link_here, run_button
 from lab.ui.scenario import TASKS, Method, pick_method, start_sizes
-from lab.ui.show import say, show_chart, stacks, thumbnail
+from lab.ui.show import Offer, attempt, offer_files, show_chart, stacks, thumbnail
 
 PREFIX = "t_"
 """Of the widgets' keys, and so of the parameters in links."""
@@ -120,11 +120,7 @@ def _card(key: str) -> Card:
 def choose() -> Setup | None:
     """Draws the settings in the sidebar; None where they cannot be used, after saying why."""
     with st.sidebar:
-        try:
-            return _choose()
-        except LabError as e:
-            say(e)
-            return None
+        return attempt(_choose)
 
 
 def _choose() -> Setup | None:
@@ -177,7 +173,7 @@ def _new_task() -> None:
 
 
 def _dataset(task: str) -> str:
-    return next(d.key for d in DATASETS.values() if d.task == task)
+    return of_task(task).key
 
 
 def _images(setup: Setup) -> Images:
@@ -570,21 +566,12 @@ def take_away(shown: Shown) -> None:
     }
     file = io.StringIO()
     write_cells(found, file)
+    everything = json.dumps(told, indent=2)
     offers = (
-        ("csv", "Matrix (.csv)", "text/csv", file.getvalue()),
-        ("json", "Everything (.json)", "application/json", json.dumps(told, indent=2)),
+        Offer("Matrix (.csv)", "csv", "text/csv", file.getvalue()),
+        Offer("Everything (.json)", "json", "application/json", everything),
     )
-    for column, (ending, label, mime, data) in zip(st.columns(len(offers)), offers, strict=True):
-        column.download_button(
-            label,
-            data,
-            f"transfer.{ending}",
-            mime,
-            key=f"transfer_{ending}",
-            on_click="ignore",
-            width="stretch",
-            icon=":material/download:",
-        )
+    offer_files("transfer", "transfer", offers)
     st.markdown("**The command that measures it again**")
     given = " ".join(f"--param {k}={_plain(v)}" for k, v in setup.method.params.items() if v is not None)
     st.code(
