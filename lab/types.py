@@ -131,11 +131,13 @@ class Iterate:
         x: the images.
         logits: the logits at these images, where the attack has them anyway.
         stage: the name of the attack at work, where several follow one another.
+        settled: which images [N] the attack expects to improve no more; where the closest counts, they are dropped.
     """
 
     x: Tensor
     logits: Tensor | None = None
     stage: str = ""
+    settled: Tensor | None = None
 
 
 Steps = Generator[Iterate, Tensor | None, None]

@@ -16,6 +16,14 @@ from lab.types import Goal, Iterate, Model, Steps
 
 GROWTH = 10.0
 """How much the weight grows while an image is not fooled."""
+DECLINE = 4.0
+"""How much it falls while no weight was too small."""
+SETTLED = 0.15
+"""An image is settled once another weight, that fooled, brought it closer by less than this share."""
+BETAS = 0.9, 0.999
+"""Of Adam: how much of the mean gradient and of the mean square stays at each step."""
+EPS = 1e-8
+"""Of Adam: what keeps its division from 0."""
 REACH = 2.8
 """How far one step of Adam moves in the space of tanh, in L2, where the learning rate is automatic."""
 INSIDE = 1 - 1e-6
@@ -43,10 +51,15 @@ class Weights:
         return cls(value, torch.zeros_like(value), torch.full_like(value, math.inf))
 
     def after(self, fooled: Tensor) -> Weights:
-        """The search once it is known which images [N] were fooled: halved between its ends, tenfold without an end."""
+        """The search once it is known which images [N] were fooled: between its ends (geometrically), or beyond one."""
         low = torch.where(fooled, self.low, self.value)
         high = torch.where(fooled, self.value, self.high)
-        return Weights(torch.where(high.isinf(), self.value * GROWTH, (low + high) / 2), low, high)
+        inside = torch.where(low > 0, (low * high).sqrt(), high / DECLINE)
+        return Weights(torch.where(high.isinf(), self.value * GROWTH, inside), low, high)
+
+    def rows(self, rows: Tensor) -> Weights:
+        """The search for some of the images."""
+        return Weights(self.value[rows], self.low[rows], self.high[rows])
 
 
 def as_targeted(goal: Goal, logits: Tensor) -> Goal:
@@ -66,8 +79,9 @@ class CarliniWagner:
     Source: Carlini and Wagner 2017, section VI.A (L2, f6) and VI.B (multiple weights).
     Deviation: from the second weight on, the search starts at the closest image found, or goes on where none is; the
         learning rate falls to 0 over the steps of each weight (cosine) and starts where a step is equally long in all
-        sizes of images, not at 0.01; the first weight is 1. On 16 images of `fashion_mnist/cnn`, 5 weights of 100 steps
-        then find a mean L2 of 0.26 where the paper's settings find 0.74. No early abort.
+        sizes of images, not at 0.01; the first weight is 1 and falls fourfold while it fools. On 16 images of
+        `fashion_mnist/cnn`, 5 weights of 100 steps then find a mean L2 of 0.27 where the paper's settings find 0.74. No
+        early abort within a weight; an image whose distance a weight improved by less than 15% is done.
     """
 
     steps: int = param(100, bounds=(1, 10_000), help="Steps of the optimiser for each weight.")
@@ -83,36 +97,43 @@ class CarliniWagner:
     weight: float = param(1.0, bounds=(1e-6, 1e6), advanced=True, help="The first weight of the loss.")
 
     def __call__(self, model: Model, x: Tensor, goal: Goal, rng: torch.Generator) -> Steps:
-        """Yields the clean images, then searches * steps iterates with their logits, and the last."""
+        """Yields the clean images, then at most searches * steps iterates with their logits."""
         yield Iterate(x)
         nearest, shortest = x, torch.full((len(x),), math.inf, dtype=x.dtype, device=x.device)
         weights = Weights.start(self.weight, x)
+        fastest = self.lr or min(0.1, REACH / math.sqrt(x[0].numel()))
         for _ in range(self.searches):
             w = torch.atanh((2 * nearest - 1) * INSIDE)
-            adam = torch.optim.Adam([w], self.lr or min(0.1, REACH / math.sqrt(x[0].numel())))
-            schedule = torch.optim.lr_scheduler.CosineAnnealingLR(adam, self.steps)
-            fooled = torch.zeros(len(x), dtype=torch.bool, device=x.device)
-            for _ in range(self.steps):
+            mean, square = torch.zeros_like(w), torch.zeros_like(w)
+            before, fooled = shortest, torch.zeros_like(shortest, dtype=torch.bool)
+            for step in range(self.steps):
                 z = _pixels(w).requires_grad_()
                 with torch.enable_grad():
                     logits = model(z)
                     beyond = goal.margin(logits) + self.confidence
                     slope = derivative((weights.value * beyond.clamp(min=0)).sum(), z)
                 z, hit = z.detach(), beyond.detach() < 0
-                yield Iterate(z, logits.detach())
                 d = z - x
                 size = LENGTHS["l2"](d)
-                fooled |= hit
+                fooled = fooled | hit
                 closer = hit & (size < shortest)
                 shortest = torch.where(closer, size, shortest)
                 closer |= shortest.isinf()
                 if closer.any():
                     nearest = torch.where(closer.view(-1, 1, 1, 1), z, nearest)
-                w.grad = slope.add_(d, alpha=2).mul_(z - z.square()).mul_(2)  # dz/dw = 2 z (1 - z)
-                adam.step()
-                schedule.step()
+                slope.add_(d, alpha=2).mul_(z - z.square()).mul_(2)  # dz/dw = 2 z (1 - z)
+                mean.lerp_(slope, 1 - BETAS[0])
+                square.lerp_(slope.square_(), 1 - BETAS[1])
+                first, second = (1 - b ** (step + 1) for b in BETAS)
+                rate = fastest * (1 + math.cos(math.pi * step / self.steps)) / 2
+                w.addcdiv_(mean, square.div(second).sqrt_().add_(EPS), value=-rate / first)
+                settled = fooled & (shortest > before * (1 - SETTLED)) if step == self.steps - 1 else None
+                rows = yield Iterate(z, logits.detach(), settled=settled)
+                if rows is not None:
+                    x, goal, weights = x[rows], goal.rows(rows), weights.rows(rows)
+                    nearest, shortest, before, fooled = (t[rows] for t in (nearest, shortest, before, fooled))
+                    w, mean, square = w[rows], mean[rows], square[rows]
             weights = weights.after(fooled)
-        yield Iterate(_pixels(w))
 
 
 def _pixels(w: Tensor) -> Tensor:

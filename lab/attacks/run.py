@@ -345,7 +345,8 @@ class _Chunk:
         """The iterate of the images still at work, also where the attack goes on with all."""
         if len(it.x) == len(self.rows):
             return it
-        return replace(it, x=it.x[self.rows], logits=None if it.logits is None else it.logits[self.rows])
+        logits, settled = (None if t is None else t[self.rows] for t in (it.logits, it.settled))
+        return replace(it, x=it.x[self.rows], logits=logits, settled=settled)
 
     def _take(self, it: Iterate, step: int) -> Tensor | None:
         """Keeps what is to be kept of an iterate; the rows to go on with, where some are done."""
@@ -373,12 +374,15 @@ class _Chunk:
             self.closest[self.rows] = torch.where(nearer, length, best)
         if better.any():
             self.x, self.logits = self._store(self.x, it.x, better), self._store(self.logits, logits, better)
-        if not (self.drop_solved and hit.any()):
+        done = hit if self.drop_solved else torch.zeros_like(hit)
+        if it.settled is not None:
+            done = done | (it.settled & self.closest[self.rows].isfinite())
+        if not done.any():
             return None
         if it.stage:
             for row in self.rows[hit].tolist():
                 self.stage[row] = it.stage
-        live = (~hit).nonzero().flatten()
+        live = (~done).nonzero().flatten()
         self.rows = self.rows[live]
         return live
 

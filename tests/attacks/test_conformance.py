@@ -502,6 +502,28 @@ def test_an_attack_that_cannot_drop_images_is_run_all_the_same():
     assert sizes == [4] * 5
 
 
+def test_settled_images_are_dropped_once_they_succeeded():
+    """All call themselves settled at the second iterate; the first image alone is fooled by then."""
+    x = torch.tensor([0.6, 0.8]).view(2, 1, 1, 1).expand(2, 1, 2, 2)
+    sent = []
+
+    def darken(model, x, goal, rng):
+        for k in range(5):
+            now = (x - 0.1 * k).clamp(0, 1)
+            rows = yield Iterate(now, model(now), settled=torch.full((len(x),), k == 1))
+            x = x if rows is None else x[rows]
+            sent.append(None if rows is None else rows.tolist())
+
+    def model(x):
+        return torch.stack([x[:, 0, 0, 0], torch.full((len(x),), 0.55)], 1)
+
+    result = run(darken, model, x, make_goal(x, 0), keep="closest")
+    assert sent == [None, [1], None, None, None]
+    assert result.success.all()
+    assert torch.allclose(result.distance["linf"], torch.tensor([0.1, 0.3]))
+    assert result.queries.tolist() == [2, 5]
+
+
 def test_closest_keeps_the_nearest_success_and_else_the_last():
     """Four images walk 0.1, 0.3, 0.2 away; class 1 begins 0.15 away, for the last image never."""
     distance = [0.0, 0.1, 0.3, 0.2, 0.25]
