@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 import lab
 from lab import attacks, data, models
+from lab.analysis.clever import PAPER, QUICK
 from lab.analysis.files import encode
 from lab.attacks.catalog import find as find_attack
 from lab.evaluation.blackbox import prepare, scored
@@ -111,8 +112,10 @@ def parser() -> argparse.ArgumentParser:
     k.add_argument("--dataset", required=True, metavar="KEY")
     k.add_argument("--limit", type=int, default=10, metavar="N", help="images of the data set (default 10)")
     k.add_argument("--norm", choices=("1", "2", "inf"), default="2")
-    k.add_argument("--batches", type=int, default=500, metavar="N", help="maxima per fit (default 500)")
-    k.add_argument("--samples", type=int, default=1024, metavar="N", help="points per maximum (default 1024)")
+    k.add_argument("--quick", action="store_true", help="{batches} batches of {samples} samples".format(**QUICK))
+    k.add_argument("--batches", type=int, metavar="N", help="maxima per fit (default {batches})".format(**PAPER))
+    k.add_argument("--samples", type=int, metavar="N", help="points per maximum (default {samples})".format(**PAPER))
+    k.add_argument("--order", type=int, choices=(1, 2), default=1, help="2 for smooth networks, L2 only (default 1)")
     k.add_argument("--radius", type=float, default=5.0, metavar="R", help="of the ball that is sampled (default 5)")
     k.add_argument("--seed", type=int, default=0, metavar="S")
     k.add_argument("--json", metavar="FILE", help="write scores and fits here; - for the standard output")
@@ -270,6 +273,9 @@ def clever(args: argparse.Namespace) -> None:
     model = models.load_model(args.model)
     args.image = None
     x, _, ids = _images(args, model.card)
+    usual = QUICK if args.quick else PAPER
+    args.batches = usual["batches"] if args.batches is None else args.batches
+    args.samples = usual["samples"] if args.samples is None else args.samples
     with tqdm(total=100, unit="%", desc=f"{len(ids)} images", leave=False, disable=not sys.stderr.isatty()) as bar:
         found = lab.clever(
             model,
@@ -279,6 +285,7 @@ def clever(args: argparse.Namespace) -> None:
             samples=args.samples,
             radius=args.radius,
             seed=args.seed,
+            order=args.order,
             watch=lambda share: bar.update(int(100 * share) - bar.n),
         )
     nearest = found.by_target.argmin(1)
@@ -288,6 +295,7 @@ def clever(args: argparse.Namespace) -> None:
         "batches": args.batches,
         "samples": args.samples,
         "radius": args.radius,
+        "order": args.order,
         "seed": args.seed,
         "images": [
             {

@@ -16,6 +16,7 @@ from scipy import optimize, stats
 from torch import Tensor
 
 from lab import devices
+from lab.analysis.curvature import curvatures, refuse_kinks
 from lab.attacks.norms import NORMS
 from lab.attacks.run import check_images, check_labels
 from lab.types import GoalError, Model, ParamError
@@ -33,6 +34,10 @@ CONSTANT = 1e-5
 PIXELS = 2**24
 """Values of gradients that are held at a time, all targets together."""
 NAMES = {1.0: "l1", 2.0: "l2", math.inf: "linf"}
+PAPER = {"batches": 500, "samples": 1024}
+"""The paper's budget."""
+QUICK = {"batches": 60, "samples": 128}
+"""A budget for looking around: on bundled MNIST models within some percent of the paper's."""
 
 
 @dataclass(frozen=True)
@@ -47,14 +52,17 @@ class Clever:
         targets: int64 [N,T].
         by_target: the score for each target [N,T].
         margin: logit of the image's class minus the target's [N,T].
-        location: the estimated local Lipschitz constant of the margin, the endpoint of the distribution [N,T].
+        location: the estimated local Lipschitz constant of the margin, the endpoint of the distribution [N,T]; of the
+            second order, the largest curvature.
         shape: of the fitted reverse Weibull distribution [N,T]; NaN where none was fitted.
         scale: of the same [N,T].
         p_value: of the Kolmogorov-Smirnov test of the fit [N,T].
-        maxima: the largest gradient norm of each batch [N,T,batches].
+        maxima: the largest gradient norm of each batch [N,T,batches]; of the second order, the largest curvature.
+        slope: the norm of the margin's gradient at the image itself [N,T].
         norm: of the distance: 1, 2 or infinity.
         radius: of the ball that was sampled; no score is larger.
         samples: points of each batch.
+        order: 1 or 2.
     """
 
     scores: Tensor
@@ -66,9 +74,24 @@ class Clever:
     scale: Tensor
     p_value: Tensor
     maxima: Tensor
+    slope: Tensor
     norm: float
     radius: float
     samples: int
+    order: int = 1
+
+    def score(self, batches: int) -> Tensor:
+        """The scores [N,T] that the first so many batches alone would have given."""
+        located = torch.tensor(
+            [[endpoint(row).location for row in image] for image in self.maxima[..., :batches].double().numpy()]
+        )
+        return _distance(self.margin, self.slope, located.view_as(self.margin), self.order, self.radius)
+
+
+def _distance(margin: Tensor, slope: Tensor, location: Tensor, order: int, radius: float) -> Tensor:
+    """How far away the margin can be used up, when its gradient or curvature is at most `location`."""
+    steepest = location if order == 1 else (slope + (slope.square() + 2 * margin * location).sqrt()) / 2
+    return torch.where(steepest > 0, margin / steepest, math.inf).clamp(max=radius)
 
 
 @dataclass(frozen=True)
@@ -87,10 +110,11 @@ def clever(
     *,
     norm: float = 2,
     targets: Tensor | None = None,
-    batches: int = 500,
-    samples: int = 1024,
+    batches: int = PAPER["batches"],
+    samples: int = PAPER["samples"],
     radius: float = 5.0,
     seed: int = 0,
+    order: int = 1,
     cancel: Callable[[], bool] = lambda: False,
     watch: Callable[[float], None] = lambda share: None,
 ) -> Clever:
@@ -109,10 +133,12 @@ def clever(
         samples: points of each batch.
         radius: of the ball, in the norm.
         seed: of the points; each image is scored as if it were alone.
+        order: 1 for the largest gradient around the image; 2 for the gradient at the image and the largest curvature
+            around it, for the L2 norm and models that are twice differentiable.
         cancel: asked after every portion; once True, the scores of the images done so far are what is returned.
         watch: told the share that is done.
 
-    Source: Weng et al. 2018, algorithms 1 and 2.
+    Source: Weng et al. 2018, algorithms 1 and 2; second order: Weng et al. 2018, "On extensions of CLEVER".
     Deviation: points are clipped to [0,1], where images are. The fit tries several starts, and is replaced by the
         largest maximum where it is not to be believed; a large scale is penalised, without which the endpoint of some
         fits lies at infinity; all as in the authors' code.
@@ -120,35 +146,36 @@ def clever(
     Raises:
         ImageError, ModelError: for what cannot be asked.
         GoalError: for targets that do not exist, or are the class that the model sees.
-        ParamError: for a norm, number or radius that makes no sense.
+        ParamError: for a norm, number, radius or order that makes no sense.
     """
-    name = _check(norm, batches, samples, radius)
+    name = _check(norm, batches, samples, radius, order)
     x = check_images(x)
     model = devices.in_eval_mode(model)
     device = devices.of(model, x)
     x = x.to(device)
+    if order == 2:
+        refuse_kinks(model, x)
     with torch.no_grad():
         logits = torch.cat([model(one[None]) for one in x]) if len(x) else torch.zeros(0, 2, device=device)
     seen = logits.argmax(1)
     columns = _targets(targets, seen, logits.shape[1])
     margin = logits.gather(1, seen[:, None]) - logits.gather(1, columns)
-    maxima = []
+    maxima, slopes = [], []
     for i, image in enumerate(x):
-        rng = torch.Generator().manual_seed(seed)
+        steepness = partial(_slopes, model, seen=int(seen[i]), targets=columns[i], norm=name)
+        measure = steepness if order == 1 else partial(curvatures, model, seen=int(seen[i]), targets=columns[i])
         found = _maxima(
-            model,
+            measure,
             image[None],
-            int(seen[i]),
-            columns[i],
-            name,
-            (batches, samples, radius),
-            rng,
+            (batches, samples, _portion(model, image[None], columns[i], samples)),
+            partial(_points, image[None], radius, name, torch.Generator().manual_seed(seed)),
             cancel,
             partial(_tell, watch, i, len(x)),
         )
         if found is None:
             break
         maxima.append(found)
+        slopes.append(steepness(image[None])[:, 0].cpu())
     done = len(maxima)
     kept = torch.stack(maxima) if maxima else torch.zeros(0, columns.shape[1], batches)
     fits = [[endpoint(row.numpy()) for row in image] for image in kept.double()]
@@ -157,7 +184,8 @@ def clever(
         for field in ("location", "shape", "scale", "p_value")
     )
     margin = margin[:done].double().cpu()
-    scores = torch.where(location > 0, margin / location, math.inf).clamp(max=radius)
+    slope = torch.stack(slopes).double() if slopes else torch.zeros_like(margin)
+    scores = _distance(margin, slope, location, order, radius)
     return Clever(
         scores=scores.amin(1) if done else torch.zeros(0, dtype=torch.float64),
         targets=columns[:done].cpu(),
@@ -168,9 +196,11 @@ def clever(
         scale=scale,
         p_value=p_value,
         maxima=kept,
+        slope=slope,
         norm=float(norm),
         radius=radius,
         samples=samples,
+        order=order,
     )
 
 
@@ -178,8 +208,12 @@ def _tell(watch: Callable[[float], None], done: int, of: int, share: float) -> N
     watch((done + share) / of)
 
 
-def _check(norm: float, batches: int, samples: int, radius: float) -> str:
+def _check(norm: float, batches: int, samples: int, radius: float, order: int) -> str:
     """The norm's name in the lab."""
+    if isinstance(order, bool) or order not in (1, 2):
+        raise ParamError(f"order must be 1 or 2, not {order!r}")
+    if order == 2 and norm != 2:
+        raise ParamError(f"the second order is for the L2 norm only, not {norm!r}: curvature is measured in it")
     if isinstance(norm, bool) or norm not in NAMES:
         raise ParamError(f"norm must be 1, 2 or infinity, not {norm!r}")
     for what, value, least in (("batches", batches, 1), ("samples", samples, 1)):
@@ -207,44 +241,45 @@ def _targets(targets: Tensor | None, seen: Tensor, classes: int) -> Tensor:
     return flat
 
 
+def _portion(model: Model, x: Tensor, targets: Tensor, samples: int) -> int:
+    """How many points are worked on together."""
+    return max(1, min(samples, PIXELS // (x.numel() * len(targets)), devices.rows_that_fit(model, x)))
+
+
+def _points(x: Tensor, radius: float, norm: str, rng: torch.Generator, rows: int) -> Tensor:
+    """So many points [rows,C,H,W] of the ball around an image [1,C,H,W]."""
+    return (x + radius * NORMS[norm].sample(rng, x, rows)).clamp_(0, 1)
+
+
 def _maxima(
-    model: Model,
+    measure: Callable[[Tensor], Tensor],
     x: Tensor,
-    seen: int,
-    targets: Tensor,
-    norm: str,
-    budget: tuple[int, int, float],
-    rng: torch.Generator,
+    budget: tuple[int, int, int],
+    points: Callable[[int], Tensor],
     cancel: Callable[[], bool],
     watch: Callable[[float], None],
 ) -> Tensor | None:
-    """The largest gradient norm of each batch, for each target [T,batches]; None where it was stopped."""
-    batches, samples, radius = budget
-    ball, dual = NORMS[norm].sample, NORMS[norm].dual
-    portion = max(1, min(samples, PIXELS // (x.numel() * len(targets)), devices.rows_that_fit(model, x)))
-    found = torch.zeros(len(targets), batches)
+    """The largest measure [T] of each batch of points, [T,batches]; None where it was stopped."""
+    batches, samples, portion = budget
+    found = []
     for b in range(batches):
-        largest = torch.zeros(len(targets), device=x.device)
+        parts = []
         for start in range(0, samples, portion):
-            rows = min(portion, samples - start)
-            points = (x + radius * ball(rng, x, rows)).clamp_(0, 1)
-            slopes = _slopes(model, points, seen, targets)
-            lengths = dual(slopes.flatten(0, 1)).view(len(targets), rows)
-            largest = torch.maximum(largest, lengths.amax(1))
+            parts.append(measure(points(min(portion, samples - start))).amax(1))
             if cancel():
                 return None
-        found[:, b] = largest.cpu()
+        found.append(torch.stack(parts).amax(0).cpu())
         watch((b + 1) / batches)
-    return found
+    return torch.stack(found, 1)
 
 
-def _slopes(model: Model, points: Tensor, seen: int, targets: Tensor) -> Tensor:
-    """The gradient of each target's margin at each point [T,rows,C,H,W], from one forward."""
+def _slopes(model: Model, points: Tensor, seen: int, targets: Tensor, norm: str) -> Tensor:
+    """The dual norm of the gradient of each target's margin at each point [T,rows], from one forward."""
     points = points.detach().requires_grad_()
     with torch.enable_grad():
         logits = model(points)
     if not logits.requires_grad:
-        return torch.zeros(len(targets), *points.shape, device=points.device)
+        return torch.zeros(len(targets), len(points), device=points.device)
     ways = torch.zeros(len(targets), *logits.shape, dtype=logits.dtype, device=logits.device)
     ways[:, :, seen] = 1
     ways[torch.arange(len(targets), device=logits.device), :, targets] = -1
@@ -252,7 +287,7 @@ def _slopes(model: Model, points: Tensor, seen: int, targets: Tensor) -> Tensor:
         (slopes,) = torch.autograd.grad(logits, points, ways, is_grads_batched=True, retain_graph=True)
     except RuntimeError:  # a network with an operation that has no batched gradient: one target after the other
         slopes = torch.stack([torch.autograd.grad(logits, points, way, retain_graph=True)[0] for way in ways])
-    found: Tensor = slopes.detach()
+    found: Tensor = NORMS[norm].dual(slopes.detach().flatten(0, 1)).view(len(targets), len(points))
     return found
 
 

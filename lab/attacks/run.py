@@ -371,7 +371,8 @@ class _Chunk:
             length = self.length(it.x - clean).to(best)
             nearer = hit & (length < best * NEARER)
             better = nearer | (~hit & best.isinf())
-            self.closest[self.rows] = torch.where(nearer, length, best)
+            best = torch.where(nearer, length, best)
+            self.closest = best if len(best) == len(self.closest) else self.closest.index_copy(0, self.rows, best)
         if better.any():
             self.x, self.logits = self._store(self.x, it.x, better), self._store(self.logits, logits, better)
         done = hit if self.drop_solved else torch.zeros_like(hit)

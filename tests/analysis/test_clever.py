@@ -11,7 +11,7 @@ from scipy import stats
 import lab
 from lab.analysis.clever import endpoint
 from lab.cli import main
-from lab.types import GoalError, ParamError
+from lab.types import GoalError, ModelError, ParamError
 from tests.conftest import images
 
 DUAL = {1: math.inf, 2: 2, math.inf: 1}
@@ -99,9 +99,50 @@ def test_a_constant_model_is_told_by_the_radius():
     assert (found.scores == 5.0).all()
 
 
+class Bowl(torch.nn.Module):
+    """Two logits, 4 - 3 |x - 1/2|^2 and 0: curvature 6 everywhere, gradient 6 |x - 1/2|."""
+
+    def forward(self, x):
+        height = 4 - 3 * (x - 0.5).flatten(1).square().sum(1)
+        return torch.stack([height, torch.zeros_like(height)], 1)
+
+
+def test_the_second_order_is_exact_where_the_curvature_is_the_same_everywhere():
+    x = torch.full((1, 1, 4, 4), 0.5)
+    x[0, 0, 0, 0] = 0.7
+    found = lab.clever(Bowl(), x, order=2, batches=4, samples=4)
+    margin, slope = 4 - 3 * 0.04, 6 * 0.2
+    assert found.location.item() == pytest.approx(6, rel=1e-3)
+    assert found.slope.item() == pytest.approx(slope, rel=1e-4)
+    assert found.scores.item() == pytest.approx((-slope + math.sqrt(slope**2 + 12 * margin)) / 6, rel=1e-3)
+
+
+def test_the_second_order_of_a_linear_model_is_the_exact_distance_and_that_of_the_rbf_net_is_under_the_attack():
+    linear, x = Linear().requires_grad_(False), images(2, 3)
+    settings = {"batches": 3, "samples": 4, "radius": 1e4}
+    assert torch.allclose(lab.clever(linear, x, order=2, **settings).scores, lab.clever(linear, x, **settings).scores)
+    model, x = lab.load_model("mnist/rbf"), lab.load_data("mnist").x[:2]
+    found = lab.clever(model, x, order=2, batches=5, samples=8, radius=2.0)
+    assert (found.scores <= lab.attack("fmn", model, x, model(x).argmax(1)).distance["l2"]).all()
+
+
+@pytest.mark.parametrize(("key", "said"), [("mnist/cnn", "a layer ReLU"), ("mnist/maxout", "linear pieces")])
+def test_the_second_order_is_refused_where_second_derivatives_tell_nothing(key, said):
+    with pytest.raises(ModelError, match=said):
+        lab.clever(lab.load_model(key), lab.load_data("mnist").x[:1], order=2, batches=2, samples=2)
+
+
+def test_the_first_batches_alone_give_the_score_of_a_run_with_so_many():
+    model, x = lab.load_model("mnist/mlp"), lab.load_data("mnist").x[:1]
+    long, short = (lab.clever(model, x, batches=b, samples=8) for b in (12, 5))
+    assert torch.allclose(long.score(5), short.by_target, rtol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("settings", "error", "said"),
     [
+        ({"order": 3}, ParamError, "order must be 1 or 2"),
+        ({"order": 2, "norm": 1}, ParamError, "the second order is for the L2 norm only"),
         ({"norm": 3}, ParamError, "norm must be 1, 2 or infinity"),
         ({"batches": 0}, ParamError, "batches must be a whole number"),
         ({"samples": 1.5}, ParamError, "samples must be a whole number"),

@@ -29,7 +29,7 @@ def app(file: str = "app.py") -> AppTest:
     return AppTest.from_file(ROOT / file, default_timeout=60)
 
 
-def settle(at: AppTest, seconds: float = 60) -> AppTest:
+def settle(at: AppTest, seconds: float = 180) -> AppTest:
     """Runs the page until no job is at work."""
     deadline = time.monotonic() + seconds
     while True:

@@ -1,0 +1,1 @@
+"""Defenses: what is put before or around a model, and stays a model that every attack and measure applies to."""
