@@ -27,8 +27,9 @@ DOUBT = 1e-3
 """A p-value below which the fitted endpoint is not believed, and the largest gradient seen is taken instead."""
 CONVINCED = 0.5
 """A p-value above which no further start is tried."""
-PENALTY = 0.01
-"""Weight of the squared scale in the fit, where the maxima span one unit."""
+PENALTY = 1.0
+"""Weight of the squared scale in the fit, where the maxima span one unit. On a digit and `mnist/cnn`, endpoints from 50
+batches were 1.2% (median) above the largest of 400 batches and scattered by 4%; with the authors' 0.01, 12% and 16%."""
 CONSTANT = 1e-5
 """Relative spread below which all maxima count as equal: the function is linear there."""
 PIXELS = 2**24
@@ -141,7 +142,7 @@ def clever(
     Source: Weng et al. 2018, algorithms 1 and 2; second order: Weng et al. 2018, "On extensions of CLEVER".
     Deviation: points are clipped to [0,1], where images are. The fit tries several starts, and is replaced by the
         largest maximum where it is not to be believed; a large scale is penalised, without which the endpoint of some
-        fits lies at infinity; all as in the authors' code.
+        fits lies at infinity; all as in the authors' code, but with a penalty that makes the endpoint repeatable.
 
     Raises:
         ImageError, ModelError: for what cannot be asked.
