@@ -94,6 +94,14 @@ def test_a_stopped_run_keeps_the_images_that_are_done():
     assert len(found.scores) == len(found.targets) == len(found.maxima) == 1
 
 
+def test_a_first_image_keeps_the_batches_that_there_are():
+    calls = iter(range(10_000))
+    model, x = Linear().requires_grad_(False), images(2, 3)
+    found = lab.clever(model, x, batches=6, samples=4, cancel=lambda: next(calls) >= 3)
+    assert found.maxima.shape == (1, 3, 3)
+    assert torch.equal(found.maxima, lab.clever(model, x, batches=3, samples=4).maxima[:1])
+
+
 def test_a_constant_model_is_told_by_the_radius():
     found = lab.clever(lambda z: torch.tensor([1.0, 0.0]).expand(len(z), 2), images(2, 3), batches=3, samples=4)
     assert (found.scores == 5.0).all()
@@ -135,7 +143,7 @@ def test_the_second_order_is_refused_where_second_derivatives_tell_nothing(key, 
 def test_the_first_batches_alone_give_the_score_of_a_run_with_so_many():
     model, x = lab.load_model("mnist/mlp"), lab.load_data("mnist").x[:1]
     long, short = (lab.clever(model, x, batches=b, samples=8) for b in (12, 5))
-    assert torch.allclose(long.score(5), short.by_target, rtol=1e-5)
+    assert [long.after(0, t, 5) for t in range(9)] == pytest.approx(short.by_target[0].tolist(), rel=1e-5)
 
 
 @pytest.mark.parametrize(
