@@ -81,7 +81,8 @@ class CarliniWagner:
         learning rate falls to 0 over the steps of each weight (cosine) and starts where a step is equally long in all
         sizes of images, not at 0.01; the first weight is 1 and falls fivefold while it fools. On 16 images of
         `fashion_mnist/cnn`, 5 weights of 100 steps then find a mean L2 of 0.27 where the paper's settings find 0.74. No
-        early abort within a weight; an image whose distance a weight improved by less than 10% is done.
+        early abort within a weight; an image whose distance a weight improved by less than 10% is done. More steps, not
+        more weights, make it more precise: on 32 images of `mnist/cnn` the mean is 1.38, with 200 steps 1.23.
     """
 
     steps: int = param(100, bounds=(1, 10_000), help="Steps of the optimiser for each weight.")

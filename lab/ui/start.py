@@ -58,6 +58,13 @@ PAGES = (
         "beside it the attacks that ask for every image.",
         attacks=False,
     ),
+    Page(
+        "pages/clever.py",
+        "CLEVER",
+        ":material/straighten:",
+        "How far the nearest adversarial picture is at least, estimated from the gradients around a picture; beside it "
+        "what attacks find, and where the estimate fails.",
+    ),
 )
 """In the order of the navigation; the first is the entry."""
 
