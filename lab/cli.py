@@ -12,6 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
 
+import torch
 from torch import Tensor
 from tqdm import tqdm
 
@@ -23,10 +24,12 @@ from lab.attacks.catalog import find as find_attack
 from lab.evaluation.blackbox import prepare, scored
 from lab.evaluation.oracle import Ask, Remote, labels_of
 from lab.evaluation.predict import predict
+from lab.evaluation.security import evaluate as security
+from lab.evaluation.security import report, settings
 from lab.evaluation.substitute import PARAMS as SUBSTITUTE
 from lab.evaluation.substitute import Substitute, balanced, copy_oracle
 from lab.evaluation.transfer import Transfer, stream
-from lab.models.cards import Card
+from lab.models.cards import Card, Classifier
 from lab.models.catalog import find as find_model
 from lab.params import number, parse
 from lab.types import DataError, GoalError, LabError, ParamError, Result
@@ -121,6 +124,18 @@ def parser() -> argparse.ArgumentParser:
     k.add_argument("--json", metavar="FILE", help="write scores and fits here; - for the standard output")
     k.set_defaults(run=clever)
 
+    e = commands.add_parser("evaluate", help="accuracy under attack against epsilon, for models and attacks")
+    e.add_argument("--models", required=True, metavar="A,B")
+    e.add_argument("--attacks", required=True, metavar="KEY,KEY")
+    e.add_argument("--eps", required=True, metavar="E,E", help="sizes, e.g. 0,0.1,0.2 or 0,4/255,8/255")
+    e.add_argument("--dataset", required=True, metavar="KEY")
+    e.add_argument("--limit", type=int, default=100, metavar="N", help="images of the data set (default 100)")
+    e.add_argument("--norm", choices=("linf", "l2", "l1"), default="linf")
+    e.add_argument("--param", action="append", default=[], metavar="NAME=VALUE", help="for all attacks that have it")
+    e.add_argument("--seed", type=int, default=0, metavar="S")
+    e.add_argument("--json", metavar="FILE", help="write curves and every image here; - for the standard output")
+    e.set_defaults(run=evaluate)
+
     t = commands.add_parser("train", help="train a model by its recipe, measure it, and write weights and card")
     t.add_argument("recipe", help="e.g. mnist/cnn, or the path of a recipe file")
     t.add_argument("--dataset", metavar="KEY", help="must be the recipe's own; checked")
@@ -181,18 +196,7 @@ def transfer(args: argparse.Namespace) -> None:
     """Prints how often the images made on each model (rows) fool every model (columns)."""
     given: dict[str, Any] = dict(_pair(p) for p in args.param)
     find_attack(args.attack).build(**given)
-    keys = [key.strip() for key in args.models.split(",") if key.strip()]
-    cards = [find_model(key).card() for key in keys]
-    if not cards:
-        raise ParamError("--models needs at least one key, for example mnist/cnn,mnist/softmax")
-    if others := [card.key for card in cards if card.task != cards[0].task]:
-        raise DataError(f"{others[0]} does not know the classes of {keys[0]}: compare models of one data set")
-    args.image, args.model = None, keys[0]
-    x, y, _ = _images(args, max(cards, key=lambda card: card.input_shape[1]))
-    with redirect_stdout(sys.stderr):
-        loaded = [models.load_model(key) for key in keys]
-    if y is None:
-        raise DataError(f"{args.dataset} has no labels")
+    keys, x, y, _, loaded = _together(args)
     width, told = max(map(len, keys)), {}
     try:
         for found in stream(loaded, loaded, x, y, args.attack, seed=args.seed, **given):
@@ -230,6 +234,59 @@ def _keep(told: Mapping[str, Any], file: str) -> None:
         _say(text)
     else:
         Path(file).write_text(text, encoding="utf-8")
+
+
+def evaluate(args: argparse.Namespace) -> None:
+    """Prints the accuracy at every epsilon as it is measured; the images are shared out among all GPUs."""
+    given: dict[str, Any] = dict(_pair(p) for p in args.param)
+    wanted = [key.strip() for key in args.attacks.split(",") if key.strip()]
+    for key in wanted:
+        find_attack(key).build(**settings(key, args.norm, given))
+    sizes = [number(e) for e in args.eps.split(",")]
+    keys, x, y, ids, loaded = _together(args)
+    gpus = [f"cuda:{k}" for k in range(torch.cuda.device_count())]
+    told: dict[str, Any] = {}
+    last: tuple[str, str, int] = ("", "", 0)
+    try:
+        for done in security(
+            dict(zip(keys, loaded, strict=True)),
+            wanted,
+            x,
+            y,
+            sizes,
+            norm=args.norm,
+            seed=args.seed,
+            devices=gpus,
+            **given,
+        ):
+            told = report(done, ids) | {"dataset": args.dataset, "params": given, "seed": args.seed}
+            newest = done[-1]
+            if args.json != "-" and (newest.model, newest.attack, len(newest.eps)) != last:
+                start = last[2] if last[:2] == (newest.model, newest.attack) else 0
+                for p in newest.curve[start:]:
+                    where = f"{newest.model}  {newest.attack}  {args.norm} {p.eps:.4g}"
+                    _say(f"{where}  {p.accuracy:.1%}  (95%: {p.low:.1%} to {p.high:.1%})")
+                last = newest.model, newest.attack, len(newest.eps)
+    finally:  # a run that is stopped keeps what it had
+        if args.json is not None and told:
+            _keep(told, args.json)
+
+
+def _together(args: argparse.Namespace) -> tuple[list[str], Tensor, Tensor, list[str], list[Classifier]]:
+    """Models of one data set by key, and its images in the size of the largest."""
+    keys = [key.strip() for key in args.models.split(",") if key.strip()]
+    cards = [find_model(key).card() for key in keys]
+    if not cards:
+        raise ParamError("--models needs at least one key, for example mnist/cnn,mnist/softmax")
+    if others := [card.key for card in cards if card.task != cards[0].task]:
+        raise DataError(f"{others[0]} does not know the classes of {keys[0]}: compare models of one data set")
+    args.image, args.model = None, keys[0]
+    x, y, ids = _images(args, max(cards, key=lambda card: card.input_shape[1]))
+    with redirect_stdout(sys.stderr):
+        loaded = [models.load_model(key) for key in keys]
+    if y is None:
+        raise DataError(f"{args.dataset} has no labels")
+    return keys, x, y, ids, loaded
 
 
 def blackbox(args: argparse.Namespace) -> None:

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from scipy.stats import binomtest
 from torch import Tensor
 
 from lab.attacks import attack as run_attack
+from lab.evaluation.intervals import wilson
 from lab.evaluation.predict import predict
 from lab.models.cards import Classifier, resized
 from lab.models.catalog import load_model
@@ -169,12 +169,12 @@ def _classes(model: Model, x: Tensor) -> Tensor:
 def _cell(seen: Tensor, by_source: Tensor, y: Tensor) -> Cell:
     fooled = seen != y
     both = fooled & (by_source != y)
-    interval = binomtest(int(fooled.sum()), len(y)).proportion_ci(0.95, "wilson")
+    low, high = wilson(int(fooled.sum()), len(y))
     alike = seen == by_source
     return Cell(
         success=float(fooled.double().mean()),
-        low=float(interval.low),
-        high=float(interval.high),
+        low=low,
+        high=high,
         fooled=int(fooled.sum()),
         agreement=_share(alike[both]),
         same=_share(alike[by_source != y]),

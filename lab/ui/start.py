@@ -65,6 +65,14 @@ PAGES = (
         "How far the nearest adversarial picture is at least, estimated from the gradients around a picture; beside it "
         "what attacks find, and where the estimate fails.",
     ),
+    Page(
+        "pages/robustness.py",
+        "Robustness",
+        ":material/shield:",
+        "Accuracy against the size of the perturbation, for models and attacks; the zoo under AutoAttack; and sanity "
+        "checks that say whether such figures are to be believed.",
+        attacks=False,
+    ),
 )
 """In the order of the navigation; the first is the entry."""
 

@@ -10,12 +10,12 @@ from dataclasses import asdict, dataclass
 from typing import Any, get_args
 
 import streamlit as st
-from scipy.stats import binomtest
 
 from lab import models
 from lab.data import load_data
 from lab.data.catalog import of_task
 from lab.evaluation import papers
+from lab.evaluation.intervals import wilson
 from lab.evaluation.mistakes import Mistakes, same_mistakes
 from lab.evaluation.transfer import Cell, Transfer, stream, transfer
 from lab.figures import transfer as figures
@@ -443,8 +443,7 @@ def _point(at: float, source: str, found: Transfer) -> Point:
     own = found.cells[0][found.targets.index(source)]
     others = [cell for t, cell in zip(found.targets, found.cells[0], strict=True) if t != source]
     fooled, n = sum(cell.fooled for cell in others), found.n * len(others)
-    interval = binomtest(fooled, n).proportion_ci(0.95, "wilson")
-    return Point(at, own.success, fooled / n, float(interval.low), float(interval.high))
+    return Point(at, own.success, fooled / n, *wilson(fooled, n))
 
 
 def ensembles(shown: Shown) -> None:

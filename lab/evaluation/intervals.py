@@ -1,0 +1,13 @@
+"""Confidence intervals of measured shares."""
+
+from __future__ import annotations
+
+from scipy.stats import binomtest
+
+
+def wilson(hits: int, of: int) -> tuple[float, float]:
+    """The 95% interval of a share, from how many of how many (Wilson); everything is possible where there were none."""
+    if not of:
+        return 0.0, 1.0
+    interval = binomtest(hits, of).proportion_ci(0.95, "wilson")
+    return float(interval.low), float(interval.high)
