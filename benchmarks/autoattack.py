@@ -24,12 +24,12 @@ def main(key: str, eps: float, images: int = 1000) -> None:
     model = lab.load_model(key)
     data = lab.load_data(model.card.task, "official_test").rows(slice(0, images))
     found = lab.attack("autoattack", model, data.x, data.y, eps=eps)
-    accuracy = 1 - found.success.double().mean().item()
+    accuracy = round(1 - found.success.double().mean().item(), 4)
     broken = {stage: n for stage, n in Counter(found.stage).items() if stage}
     print(f"{key} at {eps:g}: {accuracy:.1%} of {images} images; broken by {broken}")
     file = ASSETS / "weights" / f"{key}.json"
     card = json.loads(file.read_text(encoding="utf-8"))
-    others = [r for r in card["robust"] if r["attack"] != "autoattack" or abs(r["eps"] - eps) > 1e-9]
+    others = [r for r in card["robust"] if r.get("notes") != NOTES or abs(r["eps"] - eps) > 1e-9]
     new = {"attack": "autoattack", "norm": "linf", "eps": eps, "n": images, "accuracy": accuracy, "notes": NOTES}
     card["robust"] = [*others, new]
     file.write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
