@@ -11,6 +11,7 @@ from lab.attacks import CATALOG as _ATTACKS
 from lab.attacks import attack
 from lab.data import CATALOG as _DATASETS
 from lab.data import load_data, load_picture
+from lab.defenses.catalog import CATALOG as _DEFENSES
 from lab.evaluation.transfer import transfer
 from lab.models import CATALOG as _MODELS
 from lab.models import load_model
@@ -39,4 +40,9 @@ __all__ = [
 
 def catalog() -> dict[str, list[str]]:
     """The keys of everything the lab has: models, attacks, defenses and data sets, in order."""
-    return {"models": list(_MODELS), "attacks": list(_ATTACKS), "defenses": [], "datasets": list(_DATASETS)}
+    return {
+        "models": list(_MODELS),
+        "attacks": list(_ATTACKS),
+        "defenses": list(_DEFENSES),
+        "datasets": list(_DATASETS),
+    }

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
+from io import BytesIO
 from typing import Any, Literal
 
 import torch
+from kornia.filters import gaussian_blur2d
+from PIL import Image
 from torch import Tensor, nn
+from torch.nn import functional as F
 
+from lab.analysis.files import encode, from_picture
+from lab.params import param
 from lab.types import Model, ParamError
 
 Transform = Callable[[Tensor], Tensor]
@@ -60,6 +68,22 @@ class Preprocessed(nn.Module):
         return self.model(passed)
 
 
+class Averaged(nn.Module):
+    """The mean of a random model's logits over several draws: what an attacker looks at who expects the randomness.
+
+    Source: expectation over transformation: Athalye et al. 2018, "Synthesizing robust adversarial examples".
+    """
+
+    def __init__(self, model: Model, draws: int) -> None:
+        super().__init__()
+        self.model, self.draws = model, draws
+        self.eval()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits [N,K]."""
+        return torch.stack([self.model(x) for _ in range(self.draws)]).mean(0)
+
+
 def staircase(x: Tensor, bits: int = 8) -> Tensor:
     """Images rounded to 2^bits levels: what they look like hardly changes, but the derivative is 0 everywhere.
 
@@ -68,3 +92,118 @@ def staircase(x: Tensor, bits: int = 8) -> Tensor:
     """
     levels: int = 2**bits - 1
     return (x * levels).round() / levels
+
+
+@dataclass(frozen=True)
+class BitDepth:
+    """Fewer levels of each value.
+
+    Source: Xu, Evans and Qi 2018, section 2.1.
+    """
+
+    bits: int = param(1, bounds=(1, 8), unit="bits", help="Of each value; 8 are those of a picture file.")
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Images [N,C,H,W] with 2^bits levels."""
+        return staircase(x, self.bits)
+
+
+@dataclass(frozen=True)
+class Jpeg:
+    """Each image compressed as a JPEG file and opened again.
+
+    Source: Dziugaite, Ghahramani and Roy 2016, "A study of the effect of JPG compression on adversarial images".
+    """
+
+    quality: int = param(50, bounds=(1, 95), help="Of the file: low means small and coarse.")
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Images [N,C,H,W] as they come out of the files; without a gradient."""
+        read = [from_picture(Image.open(BytesIO(encode(one, "JPEG", quality=self.quality)))) for one in x]
+        return torch.cat(read).to(x) if read else x
+
+
+@dataclass(frozen=True)
+class Median:
+    """The median of each pixel's neighbourhood.
+
+    Source: Xu, Evans and Qi 2018, section 2.2.
+    """
+
+    size: int = param(3, bounds=(2, 7), unit="pixels", help="Side of the neighbourhood.")
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Images [N,C,H,W], mirrored beyond their edges."""
+        left = (self.size - 1) // 2
+        padded = F.pad(x, (left, self.size - 1 - left) * 2, mode="reflect")
+        around = padded.unfold(2, self.size, 1).unfold(3, self.size, 1).flatten(4)
+        return around.median(4).values
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """A Gaussian blur."""
+
+    sigma: float = param(1.0, bounds=(0.1, 5), unit="pixels", help="Standard deviation of the blur.")
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Images [N,C,H,W], mirrored beyond their edges."""
+        side = 2 * min(math.ceil(3 * self.sigma), min(x.shape[-2:]) - 1) + 1
+        blurred: Tensor = gaussian_blur2d(x, (side, side), (self.sigma, self.sigma))
+        return blurred.clamp(0, 1)
+
+
+@dataclass(frozen=True)
+class TotalVariation:
+    """The image of small total variation that is nearest: noise goes, edges stay.
+
+    Source: Guo et al. 2018, "Countering adversarial images using input transformations"; the algorithm: Chambolle 2004.
+    Deviation: all pixels count, without the random mask of Guo et al.
+    """
+
+    weight: float = param(0.1, bounds=(1e-3, 2), help="Of the total variation against the squared distance / 2.")
+    steps: int = param(30, bounds=(1, 500), advanced=True, help="Of the dual projection.")
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Images [N,C,H,W]."""
+        p = torch.zeros(2, *x.shape, dtype=x.dtype, device=x.device)
+        for _ in range(self.steps):
+            g = _differences(_divergence(p) - x / self.weight)
+            p = (p + STEP * g) / (1 + STEP * g.square().sum(0).sqrt())
+        return (x - self.weight * _divergence(p)).clamp(0, 1)
+
+
+STEP = 0.25
+"""Of the dual projection, per unit: the longest that is stable in practice."""
+
+
+def _differences(u: Tensor) -> Tensor:
+    """Differences to the next pixel down and to the right [2,N,C,H,W], 0 at the edge."""
+    return torch.stack([F.pad(u[..., 1:, :] - u[..., :-1, :], (0, 0, 0, 1)), F.pad(u[..., 1:] - u[..., :-1], (0, 1))])
+
+
+def _divergence(p: Tensor) -> Tensor:
+    """The negative adjoint of `_differences`."""
+    down, right = p
+    rows = F.pad(down[..., :-1, :], (0, 0, 0, 1)) - F.pad(down[..., :-1, :], (0, 0, 1, 0))
+    return rows + F.pad(right[..., :-1], (0, 1)) - F.pad(right[..., :-1], (1, 0))
+
+
+@dataclass(frozen=True)
+class ResizePad:
+    """Each batch scaled down by a random factor and put at a random place of a black frame of the old size.
+
+    Source: Xie et al. 2018, "Mitigating adversarial effects through randomization".
+    Deviation: the size stays, so that the model is the same; the paper scales up and pads to a larger one.
+    """
+
+    smallest: float = param(0.8, bounds=(0.3, 1), unit="of the side", help="The smallest that an image becomes.")
+
+    def __call__(self, x: Tensor, rng: torch.Generator) -> Tensor:
+        """Images [N,C,H,W]."""
+        height, width = x.shape[-2:]
+        share = self.smallest + (1 - self.smallest) * float(torch.rand((), generator=rng))
+        h, w = max(1, round(share * height)), max(1, round(share * width))
+        top, left = (int(torch.randint(0, room + 1, (), generator=rng)) for room in (height - h, width - w))
+        small = F.interpolate(x, (h, w), mode="bilinear", antialias=True).clamp(0, 1)
+        return F.pad(small, (left, width - w - left, top, height - h - top))
