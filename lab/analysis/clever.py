@@ -39,7 +39,7 @@ NAMES = {1.0: "l1", 2.0: "l2", math.inf: "linf"}
 PAPER = {"batches": 500, "samples": 1024}
 """The paper's budget."""
 QUICK = {"batches": 60, "samples": 128}
-"""A budget for looking around: on bundled MNIST models within some percent of the paper's."""
+"""A budget for looking around."""
 
 
 @dataclass(frozen=True)

@@ -107,6 +107,7 @@ def sanity(
     Source: Carlini et al. 2019, "On evaluating adversarial robustness", section 3; Athalye, Carlini and Wagner 2018,
         section 3.1.
     """
+    x = resized(x, model)
     logits = predict(model, x, rows=256)
     right = logits.argmax(1) == y.cpu()
     yield _logits(logits)

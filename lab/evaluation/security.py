@@ -17,6 +17,7 @@ from lab.attacks.catalog import Spec, find
 from lab.attacks.norms import LENGTHS
 from lab.evaluation.intervals import wilson
 from lab.evaluation.predict import predict
+from lab.models.cards import resized
 from lab.types import Model, ParamError
 
 ROOM = 1 + 1e-5
@@ -116,7 +117,7 @@ def evaluate(
     Args:
         models: by name.
         attacks: keys of the catalogue.
-        x: clean images [N,C,H,W] in [0,1].
+        x: clean images [N,C,H,W] in [0,1]; a model of the lab gets them in its own size (bilinear, antialiased).
         y: their classes, int64 [N].
         eps: sizes of the perturbation; 0 is the clean accuracy.
         norm: in which they are measured: "linf", "l2" or "l1".
@@ -170,7 +171,8 @@ Shard = tuple[Model, Tensor, Tensor]
 
 
 def _shards(model: Model, x: Tensor, y: Tensor, devices: Sequence[str]) -> list[Shard]:
-    """The images shared out among devices, in order."""
+    """The images in the model's size, shared out among devices, in order."""
+    x = resized(x, model)
     if len(devices) < 2 or not isinstance(model, nn.Module):
         return [(model, x, y)]
     parts = zip(devices, x.chunk(len(devices)), y.chunk(len(devices)), strict=False)

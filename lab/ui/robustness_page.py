@@ -209,9 +209,8 @@ def computed(setup: Setup) -> Shown | None:
         found: tuple[Outcome, ...] = ()
 
         def watch(share: float, message: str) -> None:
-            for key, name in setup.names.items():
-                message = message.replace(key, name)
-            job.tell(share, message)
+            attack, _, key = message.rpartition(" on ")
+            job.tell(share, f"{attack} on {setup.names[key]}")
 
         for found in evaluate(
             loaded,

@@ -68,6 +68,13 @@ def test_the_numbers_are_the_same_shared_out_among_devices():
         assert torch.allclose(a.distance, b.distance, rtol=1e-4)
 
 
+def test_a_model_of_the_lab_gets_images_in_its_own_size():
+    model, data = lab.load_model("mnist/mlp"), lab.load_data("mnist").rows(slice(0, 6))
+    large = torch.nn.functional.interpolate(data.x, (56, 56), mode="nearest")
+    (found,) = last({"mlp": model}, ["fgsm"], large, data.y, [0, 0.1])
+    assert found.at(0).accuracy == float((model(data.x).argmax(1) == data.y).double().mean())
+
+
 def test_stopped_it_tells_what_it_has():
     told = []
     for found in evaluate({"mean": Threshold()}, ["bim"], X, Y, [0.05, 0.15, 0.5], cancel=lambda: len(told) >= 1):
