@@ -16,6 +16,7 @@ from lab.figures import attack as figures
 from lab.figures.film import Told
 from lab.models import zoo
 from lab.models.cards import Card, Classifier
+from lab.models.catalog import find as find_model
 from lab.models.catalog import is_here
 from lab.report import Request
 from lab.types import Access
@@ -116,6 +117,15 @@ def load(key: str, job: Job) -> Classifier:
         return cache.model(key)
     finally:
         job.poll = None
+
+
+def load_all(keys: Sequence[str], job: Job) -> dict[str, Classifier]:
+    """Models by key; the first tenth of the job."""
+    loaded = {}
+    for k, key in enumerate(keys):
+        job.tell(0.1 * k / len(keys), f"loading {find_model(key).card().name}")
+        loaded[key] = cache.model(key)
+    return loaded
 
 
 def compute(scenario: Scenario) -> Shown | None:

@@ -15,7 +15,6 @@ import torch
 from lab import attacks as all_attacks
 from lab import models
 from lab.attacks.catalog import find as find_attack
-from lab.data import load_data
 from lab.data.catalog import of_task
 from lab.evaluation.checks import Check, sanity
 from lab.evaluation.security import ROOM, Outcome, evaluate, report, settings
@@ -24,12 +23,11 @@ from lab.figures.attack import scaled
 from lab.models.cards import Card
 from lab.models.catalog import find as find_model
 from lab.models.catalog import is_here
-from lab.tensors import Images
 from lab.types import LabError, ParamError
 from lab.ui import cache
 from lab.ui.jobs import Job, forget, outcome
-from lab.ui.result import link_here, run_button
-from lab.ui.scenario import TASKS
+from lab.ui.result import link_here, load_all, run_button
+from lab.ui.scenario import first_images, pick_models, pick_task
 from lab.ui.show import Offer, attempt, offer_files, show_chart
 
 PREFIX = "s_"
@@ -66,7 +64,7 @@ class Setup:
     attacks: tuple[str, ...]
     norm: str
     eps: tuple[float, ...]
-    count: int
+    count: int | None
     steps: int
     seed: int
 
@@ -105,27 +103,8 @@ def choose() -> Setup | None:
 
 
 def _choose() -> Setup:
-    task = str(
-        st.segmented_control(
-            "Data set",
-            list(START),
-            default="mnist",
-            required=True,
-            key=f"{PREFIX}task",
-            bind="query-params",
-            format_func=lambda t: TASKS[t],
-            width="stretch",
-        )
-    )
-    offered = [key for key in models.CATALOG if key.startswith(f"{task}/")]
-    chosen = st.multiselect(
-        "Models",
-        offered,
-        [f"{task}/{name}" for name in START[task]],
-        key=f"{PREFIX}models_{task}",
-        bind="query-params",
-        format_func=lambda k: _card(k).name + ("" if is_here(k) else " (download)"),
-    )
+    task = pick_task(PREFIX, START)
+    chosen = pick_models(PREFIX, task, START[task])
     norm = str(
         st.segmented_control(
             "Norm",
@@ -167,7 +146,7 @@ def _choose() -> Setup:
             "Steps", 1, 1000, 40, key=f"{PREFIX}steps", bind="query-params", help="Of every attack that has steps."
         )
     )
-    count = len(load_data(of_task(task).key, card=_card(offered[0])))
+    count = None
     if task != "imagenet":
         count = int(st.select_slider("Images", COUNTS, 50, key=f"{PREFIX}count", bind="query-params"))
     seed = int(st.number_input("Seed", 0, 2**31 - 1, 0, key=f"{PREFIX}seed", bind="query-params"))
@@ -175,7 +154,7 @@ def _choose() -> Setup:
         raise ParamError("choose at least one model and one attack")
     top = float(largest) / (255 if pixels else 1)
     eps = tuple(top * k / (sizes - 1) for k in range(sizes))
-    return Setup(task, tuple(chosen), tuple(against), norm, eps, count, steps, seed)
+    return Setup(task, chosen, tuple(against), norm, eps, count, steps, seed)
 
 
 def _fits(key: str, norm: str) -> bool:
@@ -187,11 +166,6 @@ def _fits(key: str, norm: str) -> bool:
     return True
 
 
-def _images(setup: Setup) -> Images:
-    largest = max((_card(key) for key in setup.models), key=lambda card: card.input_shape[1])
-    return load_data(of_task(setup.task).key, card=largest).rows(slice(0, setup.count))
-
-
 def settle(setup: Setup | None) -> Setup | None:
     """Draws the run button; returns what is to be shown."""
     return run_button(setup, "robustness", "Measure", lambda s: forget("robustness", s.key))
@@ -201,11 +175,8 @@ def computed(setup: Setup) -> Shown | None:
     """The curves, or as much of them as there was when they were stopped; None while they are at work."""
 
     def work(job: Job) -> tuple[Outcome, ...]:
-        loaded = {}
-        for key in setup.models:
-            job.tell(0.0, f"loading {_card(key).name}")
-            loaded[key] = cache.model(key)
-        data = _images(setup)
+        loaded = load_all(setup.models, job)
+        data = first_images(setup.models, setup.count)
         found: tuple[Outcome, ...] = ()
 
         def watch(share: float, message: str) -> None:
@@ -309,7 +280,7 @@ def checks(shown: Shown) -> None:
 
     def work(job: Job) -> tuple[Check, ...]:
         job.tell(0.0, "loading")
-        data = _images(setup).rows(slice(0, CHECKED if setup.task != "imagenet" else 8))
+        data = first_images(setup.models, setup.count).rows(slice(0, CHECKED if setup.task != "imagenet" else 8))
         found: list[Check] = []
         other = None if source is None else cache.model(source)
         for check in sanity(cache.model(key), data.x, data.y, eps, source=other, seed=setup.seed, cancel=job.cancelled):
@@ -381,7 +352,7 @@ def table(shown: Shown) -> None:
     if not outcomes:
         st.info("This model was not measured yet.")
         return
-    data, classes = _images(setup), _card(str(key)).classes
+    data, classes = first_images(setup.models, setup.count), _card(str(key)).classes
     unit = 255 if setup.norm == "linf" else 1
     rows = []
     for i in range(min(len(data.y), ROWS)):
@@ -416,7 +387,7 @@ def _first(found: Mapping[str, float], setup: Setup) -> str:
 
 def take_away(shown: Shown) -> None:
     """Files with curves and images, the command that measures them again, and the link."""
-    setup, ids = shown.setup, _images(shown.setup).ids
+    setup, ids = shown.setup, first_images(shown.setup.models, shown.setup.count).ids
     told = report(shown.found, ids) | {"dataset": of_task(setup.task).key, "seed": setup.seed, "steps": setup.steps}
     curves, images = io.StringIO(), io.StringIO()
     writer = csv.writer(curves)
@@ -442,7 +413,7 @@ def take_away(shown: Shown) -> None:
     st.code(
         f"python -m lab evaluate --models {','.join(setup.models)} --attacks {','.join(setup.attacks)} "
         f"--eps {','.join(f'{e:.6g}' for e in setup.eps)} --norm {setup.norm} --dataset {of_task(setup.task).key} "
-        f"--limit {setup.count} --seed {setup.seed} --param steps={setup.steps}",
+        f"--limit {len(ids)} --seed {setup.seed} --param steps={setup.steps}",
         language="bash",
         wrap_lines=True,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 
@@ -24,6 +24,7 @@ from lab.models.catalog import find as find_model
 from lab.models.catalog import is_here
 from lab.params import Value, number
 from lab.report import Request
+from lab.tensors import Images
 from lab.types import Access, ImageError, LabError
 from lab.ui.about import about_attack, short_citation
 from lab.ui.forms import form, labels, restart
@@ -421,3 +422,49 @@ def _dropped(key: str, kept: str) -> None:
 
 def _remove(kept: str) -> None:
     st.session_state.pop(kept, None)
+
+
+def pick_task(prefix: str, tasks: Collection[str], on_change: Callable[[], None] | None = None) -> str:
+    """Draws the choice of a data set, by its task; MNIST to begin with."""
+    return str(
+        st.segmented_control(
+            "Data set",
+            list(tasks),
+            default="mnist",
+            required=True,
+            key=f"{prefix}task",
+            bind="query-params",
+            format_func=lambda t: TASKS[t],
+            on_change=on_change,
+            width="stretch",
+        )
+    )
+
+
+def pick_models(prefix: str, task: str, start: Collection[str], help: str | None = None) -> tuple[str, ...]:
+    """Draws the choice of several models of a task; their keys.
+
+    Args:
+        prefix: of the widget's key.
+        task: of the models.
+        start: names of those chosen to begin with.
+        help: what is done with them.
+    """
+    return tuple(
+        st.multiselect(
+            "Models",
+            [key for key in models.CATALOG if key.startswith(f"{task}/")],
+            [f"{task}/{name}" for name in start],
+            key=f"{prefix}models_{task}",
+            bind="query-params",
+            format_func=lambda k: find_model(k).card().name + ("" if is_here(k) else " (download)"),
+            help=help,
+        )
+    )
+
+
+def first_images(keys: Collection[str], count: int | None = None) -> Images:
+    """The first images of the data set that these models know, in the size of the largest; all where None."""
+    largest = max((find_model(key).card() for key in keys), key=lambda card: card.input_shape[1])
+    data = load_data(of_task(largest.task).key, card=largest)
+    return data if count is None else data.rows(slice(0, count))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, get_args
 
@@ -22,15 +22,12 @@ from lab.figures import transfer as figures
 from lab.figures.transfer import Point, What
 from lab.models.cards import Card
 from lab.models.catalog import find as find_model
-from lab.models.catalog import is_here
 from lab.models.ensemble import Ensemble, Fuse
 from lab.params import Value
-from lab.tensors import Images
 from lab.types import DataError
-from lab.ui import cache
 from lab.ui.jobs import Job, forget, outcome
-from lab.ui.result import link_here, run_button
-from lab.ui.scenario import TASKS, Method, pick_method, start_sizes
+from lab.ui.result import link_here, load_all, run_button
+from lab.ui.scenario import TASKS, Method, first_images, pick_method, pick_models, pick_task, start_sizes
 from lab.ui.show import Offer, attempt, offer_files, show_chart, stacks, thumbnail
 
 PREFIX = "t_"
@@ -124,30 +121,10 @@ def choose() -> Setup | None:
 
 
 def _choose() -> Setup | None:
-    task = st.segmented_control(
-        "Data set",
-        list(START),
-        default="mnist",
-        required=True,
-        key=f"{PREFIX}task",
-        bind="query-params",
-        format_func=lambda t: TASKS[t],
-        on_change=_new_task,
-        width="stretch",
-    )
-    task = str(task)
+    task = pick_task(PREFIX, START, _new_task)
+    chosen = pick_models(PREFIX, task, START[task], "Each is attacked, and each is shown the images of all.")
     offered = [key for key in models.CATALOG if key.startswith(f"{task}/")]
-    chosen = st.multiselect(
-        "Models",
-        offered,
-        [f"{task}/{name}" for name in START[task]],
-        key=f"{PREFIX}models_{task}",
-        bind="query-params",
-        format_func=lambda k: _card(k).name + ("" if is_here(k) else " (download)"),
-        help="Each is attacked, and each is shown the images of all.",
-    )
-    whole = load_data(_dataset(task), card=_card(offered[0]))
-    count = len(whole)
+    count = len(load_data(_dataset(task), card=_card(offered[0])))
     if task != "imagenet":
         count = int(
             st.select_slider(
@@ -163,7 +140,7 @@ def _choose() -> Setup | None:
     seed = int(st.number_input("Seed", 0, 2**31 - 1, 0, key=f"{PREFIX}seed", bind="query-params"))
     if len(chosen) < 2:
         raise DataError("choose at least two models: transfer is what happens between them")
-    return None if method is None else Setup(task, tuple(chosen), count, method, seed)
+    return None if method is None else Setup(task, chosen, count, method, seed)
 
 
 def _new_task() -> None:
@@ -176,13 +153,6 @@ def _dataset(task: str) -> str:
     return of_task(task).key
 
 
-def _images(setup: Setup) -> Images:
-    """The images in the size of the largest model, before those that some model gets wrong are left out."""
-    largest = max((_card(key) for key in setup.models), key=lambda card: card.input_shape[1])
-    data = load_data(_dataset(setup.task), card=largest)
-    return data.rows(slice(0, setup.count))
-
-
 def settle(setup: Setup | None) -> Setup | None:
     """Draws the run button; returns the matrix that is to be shown."""
     return run_button(setup, "transfer", "Attack every model", lambda s: forget("transfer", s.key))
@@ -192,8 +162,8 @@ def computed(setup: Setup) -> Shown | None:
     """The matrix, or as many of its rows as there were when it was stopped; None while it is at work."""
 
     def work(job: Job) -> Transfer:
-        loaded = _load(setup.models, job)
-        data = _images(setup)
+        loaded = load_all(setup.models, job)
+        data = first_images(setup.models, setup.count)
 
         def watch(share: float, name: str) -> None:
             job.tell(share, f"attacking {_card(name).name}")
@@ -221,14 +191,6 @@ def computed(setup: Setup) -> Shown | None:
     label = f"Attacking {len(setup.models)} models with {setup.method.spec.name}"
     found = outcome("transfer", setup.key, label, work, live)
     return Shown(setup, found) if found and found.sources else None
-
-
-def _load(keys: Sequence[str], job: Job) -> dict[str, Any]:
-    loaded = {}
-    for k, key in enumerate(keys):
-        job.tell(0.1 * k / len(keys), f"loading {_card(key).name}")
-        loaded[key] = cache.model(key)
-    return loaded
 
 
 def show(shown: Shown) -> None:
@@ -312,7 +274,7 @@ def pairs(shown: Shown) -> None:
     source = left.selectbox("Made on", found.sources, key=f"{PREFIX}source", format_func=names.__getitem__)
     target = right.selectbox("Shown to", found.targets, key=f"{PREFIX}target", format_func=names.__getitem__)
     s, t = found.sources.index(source), found.targets.index(target)
-    data = _images(shown.setup)
+    data = first_images(shown.setup.models, shown.setup.count)
     y = data.y[found.rows]
     seen = found.predictions[s, t]
     own = found.predictions[s, found.targets.index(source)]
@@ -338,7 +300,7 @@ def trio(shown: Shown) -> None:
     )
 
     def work(job: Job) -> Mistakes:
-        loaded = _load([f"{task}/{name}" for name in TRIO], job)
+        loaded = load_all([f"{task}/{name}" for name in TRIO], job)
         data = load_data(_dataset(task)).rows(slice(0, TRIO_IMAGES))
         job.tell(0.3, "asking all three")
         return same_mistakes(maxout, dict(zip(TRIO, loaded.values(), strict=True)), data.x, data.y, eps)
@@ -383,8 +345,8 @@ def what_helps(shown: Shown) -> None:
     steps = int(setup.method.params.get("steps") or 10)
 
     def work(job: Job) -> dict[str, list[Point]]:
-        loaded = _load(setup.models, job)
-        data = _images(setup)
+        loaded = load_all(setup.models, job)
+        data = first_images(setup.models, setup.count)
         found: dict[str, list[Point]] = {line: [] for line in lines}
         done, total = 0, len(lines) * len(values)
         for line, (attack, params) in lines.items():
@@ -458,8 +420,8 @@ def ensembles(shown: Shown) -> None:
     others = [key for key in setup.models if key != held]
 
     def work(job: Job) -> dict[str, Cell]:
-        loaded = _load(setup.models, job)
-        data = _images(setup)
+        loaded = load_all(setup.models, job)
+        data = first_images(setup.models, setup.count)
         made: dict[str, Any] = {setup.names[key]: loaded[key] for key in others}
         made |= {FUSED[fuse]: Ensemble([loaded[key] for key in others], fuse) for fuse in get_args(Fuse)}
         found: dict[str, Cell] = {}
