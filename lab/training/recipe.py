@@ -30,6 +30,7 @@ from lab.training.rules import (
     Fast,
     Free,
     Margin,
+    Noisy,
     Rule,
     Standard,
     Tempered,
@@ -42,6 +43,7 @@ WEIGHTS = Path(__file__).parents[2] / "assets" / "weights"
 
 RULES: Mapping[str, type] = {
     "standard": Standard,
+    "noise": Noisy,
     "adversarial": Adversarial,
     "pgd": PGD,
     "fast": Fast,

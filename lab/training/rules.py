@@ -110,6 +110,20 @@ class Standard:
 
 
 @dataclass(frozen=True)
+class Noisy:
+    """Cross-entropy on the images plus Gaussian noise, drawn anew each time: the base of randomized smoothing.
+
+    Source: Cohen, Rosenfeld and Kolter 2019, section 3.3; the noisy images are not clipped.
+    """
+
+    sigma: float = param(0.5, bounds=(0, 4), unit="(pixels lie in [0,1])", help="Standard deviation of the noise.")
+
+    def __call__(self, net: nn.Module, x: Tensor, y: Tensor, rng: torch.Generator) -> Tensor:
+        """The mean cross-entropy on the noisy images."""
+        return F.cross_entropy(net(x + self.sigma * torch.randn(x.shape, generator=rng).to(x)).float(), y)
+
+
+@dataclass(frozen=True)
 class Adversarial:
     """Cross-entropy on the images and on their FGSM perturbations, mixed.
 

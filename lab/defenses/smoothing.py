@@ -1,0 +1,180 @@
+"""Randomized smoothing: the class that a model names most often under Gaussian noise, and how far that is certain.
+
+Source: Cohen, Rosenfeld and Kolter 2019, "Certified adversarial robustness via randomized smoothing".
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from scipy.stats import binomtest, norm
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lab import devices
+from lab.types import Model, ParamError
+
+ABSTAIN = -1
+"""The answer where the votes do not decide."""
+AT_ONCE = 1000
+"""Noisy copies of one image that are classified together."""
+
+
+@dataclass(frozen=True)
+class Certified:
+    """What smoothing answers, and what of it is certain.
+
+    Attributes:
+        classes: the smoothed class, ABSTAIN where it is not certain to be the most frequent one [N].
+        radius: L2 distance within which that class cannot change; 0 where there is no certificate [N].
+        share: the lower bound of how often the class is named, true with probability 1 - alpha [N].
+        votes: how often each class was named [N,K].
+    """
+
+    classes: Tensor
+    radius: Tensor
+    share: Tensor
+    votes: Tensor
+
+    def accuracy(self, y: Tensor, radius: float) -> float:
+        """The share of images of class y [N] that are certainly classed right within a radius."""
+        return float(((self.classes == y) & (self.radius >= radius)).double().mean())
+
+
+def predict(
+    model: Model,
+    x: Tensor,
+    *,
+    sigma: float,
+    n: int = 1000,
+    alpha: float = 0.001,
+    seed: int = 0,
+    cancel: Callable[[], bool] = lambda: False,
+) -> Tensor:
+    """The class [N] that a model names most often under noise, or ABSTAIN where chance might have decided.
+
+    Args:
+        model: images -> logits.
+        x: images [N,C,H,W].
+        sigma: standard deviation of the noise; noisy images are not clipped.
+        n: looks at each image.
+        alpha: chance of an answer that is not the most frequent class.
+        seed: of the noise, which is the same for every image.
+        cancel: asked after every image; the images after it are told as ABSTAIN.
+
+    Source: PREDICT of Cohen et al. 2019.
+
+    Raises:
+        ParamError: for sizes that make no sense.
+    """
+    _check(sigma, n, alpha)
+    out = torch.full((len(x),), ABSTAIN)
+    for i in range(len(x)):
+        if cancel():
+            break
+        counts, named = votes(model, x[i], sigma, n, seed).topk(2)
+        if binomtest(int(counts[0]), int(counts.sum()), 0.5).pvalue <= alpha:
+            out[i] = named[0]
+    return out
+
+
+def certify(
+    model: Model,
+    x: Tensor,
+    *,
+    sigma: float,
+    n: int = 2000,
+    n0: int = 100,
+    alpha: float = 0.001,
+    seed: int = 0,
+    cancel: Callable[[], bool] = lambda: False,
+    watch: Callable[[float], None] = lambda share: None,
+) -> Certified:
+    """The smoothed class of each image, and the L2 radius within which it is certain with probability 1 - alpha.
+
+    Args:
+        model: images -> logits.
+        x: images [N,C,H,W].
+        sigma: standard deviation of the noise; noisy images are not clipped.
+        n: looks at each image, for the certificate.
+        n0: looks before, to choose the class.
+        alpha: chance of a wrong certificate.
+        seed: of the noise, which is the same for every image.
+        cancel: asked after every image; what there is is returned.
+        watch: told the share that is done.
+
+    Returns:
+        For the images that were done.
+
+    Source: CERTIFY of Cohen et al. 2019: radius sigma Phi^-1(p) with p the exact (Clopper-Pearson) lower bound.
+
+    Raises:
+        ParamError: for sizes that make no sense.
+    """
+    _check(sigma, min(n, n0), alpha)
+    classes, radii, shares, counted = [], [], [], []
+    for i in range(len(x)):
+        chosen = int(votes(model, x[i], sigma, n0, seed).argmax())
+        counts = votes(model, x[i], sigma, n, seed + 1)
+        low = binomtest(int(counts[chosen]), n).proportion_ci(1 - 2 * alpha, "exact").low  # one-sided
+        classes.append(chosen if low > 0.5 else ABSTAIN)
+        radii.append(sigma * float(norm.ppf(low)) if low > 0.5 else 0.0)
+        shares.append(float(low))
+        counted.append(counts)
+        watch((i + 1) / len(x))
+        if cancel():
+            break
+    none = torch.zeros((0, 0), dtype=torch.int64)
+    return Certified(
+        torch.tensor(classes), torch.tensor(radii), torch.tensor(shares), torch.stack(counted) if counted else none
+    )
+
+
+def votes(model: Model, x: Tensor, sigma: float, n: int, seed: int) -> Tensor:
+    """How often each class is named over n noisy copies of an image [C,H,W], int64 [K], on the CPU."""
+    model = devices.in_eval_mode(model)
+    device, rng = devices.of(model, x[None]), torch.Generator().manual_seed(seed)
+    total: Tensor | None = None
+    for start in range(0, n, AT_ONCE):
+        noise = torch.randn((min(AT_ONCE, n - start), *x.shape), generator=rng)
+        with torch.no_grad():
+            logits = model((x.cpu() + sigma * noise).to(device))
+        named = F.one_hot(logits.argmax(1), logits.shape[1]).sum(0).cpu()
+        total = named if total is None else total + named
+    if total is None:
+        raise ParamError("at least one look at the image is needed")
+    return total
+
+
+def _check(sigma: float, n: int, alpha: float) -> None:
+    if sigma <= 0 or n < 1 or not 0 < alpha < 0.5:
+        raise ParamError(
+            f"smoothing needs sigma above 0, n of 1 or more and alpha between 0 and 0.5, not {sigma:g}, {n}, {alpha:g}"
+        )
+
+
+class Smoothed(nn.Module):
+    """A model under noise as an attacker looks at it who expects the noise: the mean of its answers over some draws.
+
+    Still a model, images -> logits (the logarithm of the mean softmax), with gradients; every look draws anew.
+
+    Source: Salman et al. 2019, "Provably robust deep learning via adversarially trained smoothed classifiers", the
+        SmoothAdv objective.
+    """
+
+    def __init__(self, model: Model, sigma: float, draws: int = 16, seed: int = 0) -> None:
+        super().__init__()
+        _check(sigma, draws, 0.1)
+        self.model, self.sigma, self.draws = model, sigma, draws
+        self.rng = torch.Generator().manual_seed(seed)
+        self.eval()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits [N,K]."""
+        looks = [x + self.sigma * torch.randn(x.shape, generator=self.rng).to(x) for _ in range(self.draws)]
+        answers = self.model(torch.cat(looks)).log_softmax(1).unflatten(0, (self.draws, len(x)))
+        mean: Tensor = answers.logsumexp(0) - math.log(self.draws)
+        return mean
