@@ -11,7 +11,8 @@ from lab.attacks import CATALOG as _ATTACKS
 from lab.attacks import attack
 from lab.data import CATALOG as _DATASETS
 from lab.data import load_data, load_picture
-from lab.defenses.catalog import CATALOG as _DEFENSES
+from lab.defenses.catalog import CATALOG as _TRANSFORMATIONS
+from lab.defenses.catalog import DETECTORS as _DETECTORS
 from lab.evaluation.transfer import transfer
 from lab.models import CATALOG as _MODELS
 from lab.models import load_model
@@ -43,6 +44,6 @@ def catalog() -> dict[str, list[str]]:
     return {
         "models": list(_MODELS),
         "attacks": list(_ATTACKS),
-        "defenses": list(_DEFENSES),
+        "defenses": [*_TRANSFORMATIONS, *_DETECTORS],
         "datasets": list(_DATASETS),
     }

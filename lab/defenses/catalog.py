@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from lab.defenses.detect import Detector, Reconstruction, Squeezing
 from lab.defenses.preprocess import (
     Averaged,
     Backward,
@@ -19,6 +20,7 @@ from lab.defenses.preprocess import (
     Preprocessed,
     ResizePad,
     TotalVariation,
+    Transform,
 )
 from lab.params import Param, describe, parse
 from lab.types import Model, Paper, ParamError
@@ -32,6 +34,18 @@ COMPRESSION = Paper(
 COUNTERING = Paper(
     "Countering Adversarial Images using Input Transformations", "Guo, Rana, Cisse, van der Maaten", 2018, "1711.00117"
 )
+CAPSULES = Paper(
+    "DARCCC: Detecting Adversaries by Reconstruction from Class Conditional Capsules",
+    "Frosst, Sabour, Hinton",
+    2018,
+    "1811.06969",
+)
+DIAGNOSING = Paper(
+    "Detecting and Diagnosing Adversarial Images with Class-Conditional Capsule Reconstructions",
+    "Qin, Frosst, Sabour, Raffel, Cottrell, Hinton",
+    2020,
+    "1907.02957",
+)
 RANDOMIZATION = Paper(
     "Mitigating Adversarial Effects Through Randomization", "Xie, Wang, Zhang, Ren, Yuille", 2018, "1711.01991"
 )
@@ -39,14 +53,14 @@ RANDOMIZATION = Paper(
 
 @dataclass(frozen=True)
 class Spec:
-    """One transformation of the input.
+    """One transformation of the input, or one detector.
 
     Attributes:
         key: its name in code.
         name: its name for a person.
         summary: one sentence on what it does.
         papers: where it was proposed as a defense.
-        make: the dataclass that is the transformation.
+        make: the dataclass that is the transformation, or the detector.
         exact: whether its own gradient tells anything; else only BPDA does.
         random: whether every look at an image differs; then an attacker averages (EOT).
     """
@@ -85,6 +99,28 @@ CATALOG: Mapping[str, Spec] = {
 }
 
 
+DETECTORS: Mapping[str, Spec] = {
+    spec.key: spec
+    for spec in (
+        Spec(
+            "squeezing",
+            "Feature squeezing",
+            "How far the answer moves when the image gets fewer levels, or a median filter.",
+            (SQUEEZING,),
+            Squeezing,
+        ),
+        Spec(
+            "reconstruction",
+            "Capsule reconstruction",
+            "How far a capsule network's drawing of the class that it sees is from the image.",
+            (CAPSULES, DIAGNOSING),
+            Reconstruction,
+        ),
+    )
+}
+"""Defenses that reject images instead of changing them."""
+
+
 def find(key: str) -> Spec:
     """The spec of a key.
 
@@ -112,11 +148,27 @@ def defend(
     Raises:
         ParamError: for an unknown key or parameter, or a value out of range.
     """
-    spec = find(key)
-    if draws < 1 or (draws > 1 and not spec.random):
+    if draws < 1 or (draws > 1 and not find(key).random):
         raise ParamError(f"draws must be 1, or more where the defense is random, not {draws} for {key}")
-    transform = spec.make(**parse(spec.params, params, spec.name))
-    if spec.random:
-        transform = partial(transform, rng=torch.Generator().manual_seed(seed))
-    behind = Preprocessed(model, transform, backward)
+    behind = Preprocessed(model, transformation(key, seed, **params), backward)
     return behind if draws == 1 else Averaged(behind, draws)
+
+
+def transformation(key: str, seed: int = 0, **params: Any) -> Transform:
+    """A transformation of the catalogue by itself: images [N,C,H,W] -> images; arguments and errors as of `defend`."""
+    spec = find(key)
+    made = spec.make(**parse(spec.params, params, spec.name))
+    transform: Transform = partial(made, rng=torch.Generator().manual_seed(seed)) if spec.random else made
+    return transform
+
+
+def detector(key: str, **params: Any) -> Detector:
+    """A detector of the catalogue.
+
+    Raises:
+        ParamError: for an unknown key or parameter, or a value out of range.
+    """
+    if key not in DETECTORS:
+        raise ParamError(f"there is no detector '{key}': the lab has {', '.join(DETECTORS)}")
+    made: Detector = DETECTORS[key].make(**parse(DETECTORS[key].params, params, DETECTORS[key].name))
+    return made

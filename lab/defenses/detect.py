@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-from lab.defenses.preprocess import Backward, BitDepth, Median, Preprocessed
+from lab.defenses.preprocess import BitDepth, Median, Preprocessed
 from lab.models.capsnet import CapsNet
 from lab.models.cards import Classifier
 from lab.params import param
 from lab.types import Model, ModelError, ParamError
 
-Detector = Callable[[Model, Tensor], Tensor]
+Score = Callable[[Model, Tensor], Tensor]
 """(model, images [N,C,H,W]) -> how suspicious each is [N]; higher is more suspicious."""
+
+
+class Detector(Protocol):
+    """A score that knows how it would be attacked best."""
+
+    def __call__(self, model: Model, x: Tensor) -> Tensor:
+        """How suspicious images [N,C,H,W] are [N]."""
+
+    def known(self, model: Model, limit: float) -> Guarded:
+        """What an attacker attacks who knows this detector and its threshold."""
 
 
 @dataclass(frozen=True)
@@ -27,14 +38,23 @@ class Squeezing:
 
     bits: int = param(1, bounds=(1, 8), unit="bits", help="Of each value, in the first squeezer.")
     median: int = param(2, bounds=(2, 7), unit="pixels", help="Side of the neighbourhood, in the second.")
-    backward: Backward = "exact"
 
     def __call__(self, model: Model, x: Tensor) -> Tensor:
         """Scores [N] in [0,2]."""
         plain = model(x).softmax(1)
-        squeezers = (BitDepth(self.bits), Median(self.median))
-        moved = [Preprocessed(model, squeeze, self.backward)(x).softmax(1) - plain for squeeze in squeezers]
-        return torch.stack(moved).abs().sum(2).amax(0)
+        return torch.stack([each(x).softmax(1) - plain for each in self._squeezed(model)]).abs().sum(2).amax(0)
+
+    def known(self, model: Model, limit: float) -> Guarded:
+        """All looks are to agree on the wrong class: the score itself is a difference of probabilities, whose gradient
+        vanishes where they are sure.
+
+        Source: He et al. 2017, "Adversarial example defenses: ensembles of weak defenses are not strong"; BPDA for the
+            bit depth: Athalye, Carlini and Wagner 2018.
+        """
+        return Guarded(model, self, limit, (model, *self._squeezed(model)))
+
+    def _squeezed(self, model: Model) -> tuple[Model, ...]:
+        return Preprocessed(model, BitDepth(self.bits), "bpda"), Preprocessed(model, Median(self.median))
 
 
 @dataclass(frozen=True)
@@ -45,8 +65,6 @@ class Reconstruction:
         the image from the reconstruction by the winning capsule.
     """
 
-    backward: Backward = "exact"
-
     def __call__(self, model: Model, x: Tensor) -> Tensor:
         """Distances [N]."""
         net = capsules_of(model)
@@ -54,6 +72,14 @@ class Reconstruction:
         missed = net.reconstruct(seen.capsules, seen.lengths.argmax(1)) - x
         distance: Tensor = torch.linalg.vector_norm(missed.flatten(1), dim=1)
         return distance
+
+    def known(self, model: Model, limit: float) -> Guarded:
+        """The drawing of the wrong class is to look like the image.
+
+        Source: the reconstructive attack of Qin et al. 2020, "Detecting and diagnosing adversarial images with
+            class-conditional capsule reconstructions", section 4.
+        """
+        return Guarded(model, self, limit)
 
 
 def capsules_of(model: Model) -> CapsNet:
@@ -68,7 +94,7 @@ def capsules_of(model: Model) -> CapsNet:
     return net
 
 
-def scores(detector: Detector, model: Model, x: Tensor, rows: int = 256) -> Tensor:
+def scores(detector: Score, model: Model, x: Tensor, rows: int = 256) -> Tensor:
     """How suspicious images [N,C,H,W] are [N], on the CPU, in parts that fit into memory."""
     with torch.no_grad():
         return torch.cat([detector(model, part).cpu() for part in x.split(rows)])
@@ -117,15 +143,29 @@ class Guarded(nn.Module):
     Source: Carlini and Wagner 2017, "Adversarial examples are not easily detected", section 3.
     Deviation: the extra logit is the largest logit plus `weight` times (score / threshold - 1), instead of a product,
         which needs positive logits.
+
+    Attributes:
+        model: what is guarded.
+        detector: the score.
+        limit: the threshold.
+        members: models to be fooled all together; where there are some, an attack ascends the mean of their losses
+            instead of this model's own, which still decides on success.
+        weight: of the score, in logits per threshold.
     """
 
-    def __init__(self, model: Model, detector: Detector, limit: float, weight: float = 10.0) -> None:
+    def __init__(
+        self, model: Model, detector: Score, limit: float, members: Sequence[Model] = (), weight: float = 10.0
+    ) -> None:
         super().__init__()
         self.model, self.detector, self.limit, self.weight = model, detector, limit, weight
+        self.members = tuple(members)
         self.eval()
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits [N,K+1]; the last is "detected"."""
         logits = self.model(x)
         excess = self.detector(self.model, x) / max(self.limit, 1e-6) - 1
-        return torch.cat([logits, (logits.amax(1) + self.weight * excess).unsqueeze(1)], 1)
+        guarded = torch.cat([logits, (logits.amax(1) + self.weight * excess).unsqueeze(1)], 1)
+        if self.members:
+            setattr(guarded, "members", tuple(each(x) for each in self.members))  # noqa: B010  # as in Ensemble
+        return guarded

@@ -6,7 +6,7 @@ Source: Cohen, Rosenfeld and Kolter 2019, "Certified adversarial robustness via 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -133,6 +133,17 @@ def certify(
     )
 
 
+def joined(parts: Sequence[Certified]) -> Certified:
+    """Certificates of several groups of images as one."""
+    names = ("classes", "radius", "share", "votes")
+    return Certified(**{name: torch.cat([getattr(part, name) for part in parts]) for name in names})
+
+
+def largest_radius(sigma: float, n: int, alpha: float) -> float:
+    """The radius that n looks certify where all of them agree: sigma Phi^-1(alpha^(1/n))."""
+    return sigma * float(norm.ppf(alpha ** (1 / n)))
+
+
 def votes(model: Model, x: Tensor, sigma: float, n: int, seed: int) -> Tensor:
     """How often each class is named over n noisy copies of an image [C,H,W], int64 [K], on the CPU."""
     model = devices.in_eval_mode(model)
@@ -150,7 +161,7 @@ def votes(model: Model, x: Tensor, sigma: float, n: int, seed: int) -> Tensor:
 
 
 def _check(sigma: float, n: int, alpha: float) -> None:
-    if sigma <= 0 or n < 1 or not 0 < alpha < 0.5:
+    if not sigma > 0 or n < 1 or not 0 < alpha < 0.5:
         raise ParamError(
             f"smoothing needs sigma above 0, n of 1 or more and alpha between 0 and 0.5, not {sigma:g}, {n}, {alpha:g}"
         )

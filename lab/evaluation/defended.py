@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from lab.attacks import attack as run_attack
 from lab.defenses.catalog import defend
 from lab.defenses.catalog import find as find_defense
-from lab.defenses.detect import Detector, Guarded, Roc, roc, scores, threshold
+from lab.defenses.detect import Detector, Roc, roc, scores, threshold
 from lab.evaluation.intervals import wilson
 from lab.evaluation.predict import predict
 from lab.models.cards import resized
@@ -77,12 +77,19 @@ class Attackers:
     seed: int = 0
     cancel: Callable[[], bool] = lambda: False
 
-    def __call__(self, model: Model, x: Tensor, y: Tensor, target: Tensor | None = None) -> Tensor:
-        """The attacked images [N,C,H,W]."""
-        result = run_attack(
-            self.attack, model, x, y, target=target, seed=self.seed, cancel=self.cancel, **dict(self.params)
-        )
-        return result.x
+    def __call__(self, model: Model, x: Tensor, y: Tensor, target: Tensor | None = None, first: bool = False) -> Tensor:
+        """The attacked images [N,C,H,W]; where `first`, as they were when they first reached their goal."""
+        return run_attack(
+            self.attack,
+            model,
+            x,
+            y,
+            target=target,
+            seed=self.seed,
+            drop_solved=first,
+            cancel=self.cancel,
+            **dict(self.params),
+        ).x
 
 
 class Softmaxed(nn.Module):
@@ -142,7 +149,7 @@ def transformed(
     else:
         plans.append(("adaptive", "follows the gradient through the defense", exact))
     judge = defend(key, model, seed=seed, **params)
-    yield from _trials(plans, model, judge, x, y, attackers, watch)
+    yield from _trials(plans, not spec.random, model, judge, x, y, attackers, watch)
 
 
 def distilled(
@@ -152,6 +159,7 @@ def distilled(
     y: Tensor,
     attackers: Attackers,
     *,
+    temperature: float,
     watch: Watch = lambda share, message: None,
 ) -> Iterator[tuple[Trial, ...]]:
     """A distilled net beside an ordinary one, as `transformed`.
@@ -162,18 +170,20 @@ def distilled(
         x: images [N,C,H,W].
         y: their classes [N].
         attackers: how they attack.
+        temperature: at which it was distilled.
         watch: told the share that is done, and what is at work.
     """
     plans: list[tuple[str, str, Model]] = [
         ("oblivious", "attacks the ordinary net and hopes that it carries over", teacher),
         ("naive", "follows the gradient of the distilled net's probabilities, which vanishes", Softmaxed(student)),
-        ("adaptive", "follows the gradient of its logits", student),
+        ("adaptive", "divides its logits by the temperature first", lambda z: student(z) / temperature),
     ]
-    yield from _trials(plans, teacher, student, x, y, attackers, watch)
+    yield from _trials(plans, True, teacher, student, x, y, attackers, watch)
 
 
 def _trials(
     plans: list[tuple[str, str, Model]],
+    steady: bool,
     plain: Model,
     judge: Model,
     x: Tensor,
@@ -181,6 +191,7 @@ def _trials(
     attackers: Attackers,
     watch: Watch,
 ) -> Iterator[tuple[Trial, ...]]:
+    """The trials of all plans; where the judge is steady, images that fool it are left as they are."""
     x = resized(x, plain)
 
     def trial(attacker: str, how: str, images: Tensor) -> Trial:
@@ -193,7 +204,7 @@ def _trials(
     yield found
     for k, (attacker, how, target) in enumerate(plans):
         watch(k / len(plans), f"an attacker who {how}")
-        found = (*found, trial(attacker, how, attackers(target, x, y)))
+        found = (*found, trial(attacker, how, attackers(target, x, y, first=steady and k > 0)))
         if attackers.cancel():
             return
         yield found
@@ -202,8 +213,9 @@ def _trials(
 
 def worst(found: tuple[Trial, ...], y: Tensor) -> Trial:
     """For each image the attacker who harms most, the clean images among them: what the defense is really worth."""
-    best = replace(found[0], attacker="any", how="takes the best of all these for every image")
-    for other in found[1:]:
+    first, *others = sorted(found, key=lambda trial: trial.attacker == "none")  # a clean image only if it does harm
+    best = replace(first, attacker="any", how="takes the best of all these for every image")
+    for other in others:
         take = best.stands(y) & ~other.stands(y)
         scored = best.scores is not None and other.scores is not None
         best = replace(
@@ -258,7 +270,6 @@ class Detection:
 
 def detected(
     detector: Detector,
-    known: Detector,
     model: Model,
     clean: Tensor,
     x: Tensor,
@@ -266,24 +277,21 @@ def detected(
     attackers: Attackers,
     *,
     rate: float = 0.05,
-    weight: float = 10.0,
     watch: Watch = lambda share, message: None,
 ) -> Iterator[Detection]:
     """A detector under an attacker who does not know it, and one who does; told after each.
 
     Args:
         detector: as it is used.
-        known: as the attacker differentiates it: the same, or with BPDA for what has no gradient.
         model: the model that it guards.
         clean: clean images [M,C,H,W]; on a random half of them the threshold is set, on the other it is measured.
         x: images to attack [N,C,H,W], not among `clean`.
         y: their classes [N].
         attackers: how they attack.
         rate: false-positive rate that the threshold is set for.
-        weight: of the detector's score in the adaptive attacker's loss.
         watch: told the share that is done, and what is at work.
 
-    Source: feature squeezing's protocol: Xu et al. 2018; the adaptive attack: `lab.defenses.detect.Guarded`.
+    Source: feature squeezing's protocol: Xu et al. 2018; the adaptive attack: the detector's `known`.
     """
     clean, x = resized(clean, model), resized(x, model)
     found = scores(detector, model, clean)
@@ -303,14 +311,14 @@ def detected(
     if attackers.cancel():
         return
     yield report
-    guarded = Guarded(model, known, limit, weight)
+    guarded = detector.known(model, limit)
     logits = predict(model, x, rows=256)
     ranked = logits.scatter(1, y.cpu().unsqueeze(1), float("-inf")).topk(TARGETS, 1).indices.to(x.device)
-    how = "adds the detector to the loss, and tries the most probable wrong classes"
+    how = "has the detector in the loss, and tries the most probable wrong classes"
     tried: tuple[Trial, ...] = ()
     for k in range(TARGETS):
         watch((k + 1) / (TARGETS + 1), "an attacker who knows the detector")
-        tried = (*tried, trial("adaptive", how, attackers(guarded, x, y, ranked[:, k])))
+        tried = (*tried, trial("adaptive", how, attackers(guarded, x, y, ranked[:, k], first=True)))
         if attackers.cancel():
             return
     adaptive = replace(worst(tried, y.cpu()), attacker="adaptive", how=how)

@@ -214,7 +214,7 @@ def attacked_tile(shown: Shown, title: str = "Adversarial") -> Tile:
     return Tile(title, shown.study.result.x[0], f"{shown.now}, {shown.study.attacked_p.max():.0%}")
 
 
-def show_tiles(columns: Sequence[Sequence[Tile]], zoom: int = 1) -> None:
+def show_tiles(columns: Sequence[Sequence[Tile]], zoom: float = 1) -> None:
     """Columns of pictures of one size; where the screen is too narrow they wrap instead of shrinking."""
     row = st.container(horizontal=True, gap="medium")
     for column in columns:

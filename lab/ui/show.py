@@ -65,9 +65,9 @@ def offer_files(stem: str, key: str, offers: Sequence[Offer]) -> None:
         )
 
 
-def show_image(x: Tensor, alt: str, zoom: int = 1) -> None:
+def show_image(x: Tensor, alt: str, zoom: float = 1) -> None:
     """An image [C,H,W] in [0,1], pixel for pixel: PNG, enlarged by a whole factor, shown at its own width."""
-    pixels = bytes_of(enlarge(x, TILE * zoom)).numpy()
+    pixels = bytes_of(enlarge(x, round(TILE * zoom))).numpy()
     st.image(pixels, width=pixels.shape[1], output_format="PNG", alt=alt)
 
 
@@ -107,9 +107,9 @@ def thumbnail(x: Tensor, width: int = THUMBNAIL) -> Tensor:
     return bytes_of(F.interpolate(x[None], (width, width), mode="area")[0])
 
 
-def shown_width(x: Tensor, zoom: int = 1) -> int:
+def shown_width(x: Tensor, zoom: float = 1) -> int:
     """The width in pixels at which `show_image` shows an image."""
-    return int(enlarge(x, TILE * zoom).shape[-1])
+    return int(enlarge(x, round(TILE * zoom)).shape[-1])
 
 
 def show_chart(

@@ -134,5 +134,5 @@ def test_what_makes_no_sense_is_told_in_one_sentence(asked, said):
 
 
 def test_the_catalogue_lists_them():
-    assert lab.catalog()["defenses"] == list(CATALOG)
+    assert lab.catalog()["defenses"][: len(CATALOG)] == list(CATALOG)
     assert all(spec.summary.endswith(".") and spec.papers and spec.params for spec in CATALOG.values())

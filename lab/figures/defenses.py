@@ -1,0 +1,185 @@
+"""Figures of defenses: what they are worth under attackers who know ever more, detectors, and certificates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+from torch import Tensor
+
+from lab.defenses.detect import Roc
+from lab.defenses.smoothing import Certified
+from lab.evaluation.defended import Detection, Trial
+from lab.evaluation.intervals import wilson
+from lab.figures.style import ADVERSARIAL, CLEAN, CONTROL, OTHERS, TARGET, finish
+
+ATTACKERS = {
+    "none": "no attack",
+    "oblivious": "attacker does not<br>know of it",
+    "naive": "attacker follows<br>its gradient as it is",
+    "adaptive": "attacker<br>knows it",
+    "any": "the best attack<br>on each image",
+}
+"""Attackers, for a person, in the order of what they know."""
+BINS = 40
+
+
+def worth(trials: Sequence[Trial], y: Tensor) -> go.Figure:
+    """Accuracy under each attacker, without the defense and behind it, with 95% intervals."""
+    figure, names = go.Figure(), [ATTACKERS[t.attacker] for t in trials]
+    aimed = [t for t in trials if t.attacker in ("none", "oblivious")]  # the others' images are not made for it
+    plain, kept = [t.undefended(y) for t in aimed], [t.accuracy(y) for t in trials]
+    for name, colour, values in (("without the defense", CONTROL, plain), ("behind it", TARGET, kept)):
+        ends = [wilson(round(v * len(y)), len(y)) for v in values]
+        figure.add_bar(
+            x=names[: len(values)],
+            y=values,
+            name=name,
+            marker_color=colour,
+            text=[f"{v:.0%}" for v in values],
+            textposition="inside",
+            insidetextanchor="start",
+            error_y={
+                "array": [high - v for v, (_, high) in zip(values, ends, strict=True)],
+                "arrayminus": [v - low for v, (low, _) in zip(values, ends, strict=True)],
+                "thickness": 1,
+            },
+            hovertemplate="%{y:.1%}<extra>" + name + "</extra>",
+        )
+    figure.update_yaxes(title="images classed right", range=[0, 1.06], tickformat=".0%")
+    return finish(figure, height=400, legend=True, barmode="group").update_layout(margin={"t": 40})
+
+
+def shares(trials: Sequence[Trial], y: Tensor) -> go.Figure:
+    """Under each attacker: the shares of the images that are classed right and let in, rejected, and let in wrong."""
+    figure, names = go.Figure(), [ATTACKERS[t.attacker] for t in trials]
+    parts = (
+        ("let in and classed right", CLEAN, [((t.seen == y) & ~t.flagged) for t in trials]),
+        ("rejected", CONTROL, [t.flagged for t in trials]),
+        ("let in and classed wrong", ADVERSARIAL, [((t.seen != y) & ~t.flagged) for t in trials]),
+    )
+    for name, colour, masks in parts:
+        values = [float(mask.double().mean()) for mask in masks]
+        figure.add_bar(
+            x=names,
+            y=values,
+            name=name,
+            marker_color=colour,
+            text=[f"{v:.0%}" if v >= 0.03 else "" for v in values],
+            textposition="inside",
+            hovertemplate="%{y:.1%}<extra>" + name + "</extra>",
+        )
+    figure.update_yaxes(title="images", range=[0, 1.01], tickformat=".0%")
+    return finish(figure, height=400, legend=True, barmode="stack").update_layout(margin={"t": 40})
+
+
+def suspicion(found: Detection) -> go.Figure:
+    """Histograms of the scores of held-out clean images and of those that fool the model, with the threshold."""
+    figure = go.Figure()
+    groups: list[tuple[str, str, Tensor]] = [("clean", CLEAN, found.held)]
+    for attacker, colour in (("oblivious", ADVERSARIAL), ("adaptive", OTHERS[2])):
+        trial = next((t for t in found.trials if t.attacker == attacker), None)
+        if trial is not None and trial.scores is not None:
+            groups.append((f"{attacker} attack, fooling", colour, trial.scores[trial.seen != found.y]))
+    top = max(float(values.max()) for _, _, values in groups if len(values))
+    edges = np.linspace(0, top * 1.001, BINS + 1)
+    for name, colour, values in groups:
+        counts, _ = np.histogram(values.numpy(), edges)
+        figure.add_bar(
+            x=(edges[:-1] + edges[1:]) / 2,
+            y=counts / max(1, len(values)),
+            width=edges[1] - edges[0],
+            name=f"{name} ({len(values)})",
+            marker_color=colour,
+            opacity=0.6,
+            hovertemplate="%{x:.3g}: %{y:.1%}<extra>" + name + "</extra>",
+        )
+    figure.add_vline(
+        x=found.limit,
+        line={"dash": "dash"},
+        annotation_text=f"threshold {found.limit:.3g}",
+        annotation_position="bottom right",
+    )
+    figure.update_xaxes(title="how suspicious the detector finds an image")
+    figure.update_yaxes(title="share of the images", tickformat=".0%")
+    return finish(figure, height=340, legend=True, barmode="overlay").update_layout(margin={"t": 60})
+
+
+def characteristic(curves: Mapping[str, Roc], false: float) -> go.Figure:
+    """ROC curves by name, with the false-positive rate that the threshold has on clean images."""
+    figure = go.Figure()
+    for (name, curve), colour in zip(curves.items(), (ADVERSARIAL, OTHERS[2], TARGET, *OTHERS), strict=False):
+        figure.add_scatter(
+            x=curve.false.tolist(),
+            y=curve.true.tolist(),
+            mode="lines",
+            line={"shape": "hv", "color": colour},
+            name=f"{name}: area {curve.area:.3f}",
+            hovertemplate="%{x:.1%} of clean, %{y:.1%} of attacked<extra>" + name + "</extra>",
+        )
+    figure.add_scatter(x=[0, 1], y=[0, 1], mode="lines", line={"color": CONTROL, "dash": "dot"}, name="chance")
+    figure.add_vline(
+        x=false,
+        line={"dash": "dash", "width": 1},
+        annotation_text=f"threshold: {false:.1%}",
+        annotation_position="bottom right",
+    )
+    figure.update_xaxes(title="clean images rejected", range=[-0.01, 1], tickformat=".0%")
+    figure.update_yaxes(title="fooling images rejected", range=[0, 1.02], tickformat=".0%")
+    return finish(figure, height=340, legend=True).update_layout(margin={"t": 60})
+
+
+def certified(
+    found: Mapping[str, Certified], y: Tensor, empirical: Mapping[str, Sequence[tuple[float, float]]], cap: float
+) -> go.Figure:
+    """Certified accuracy against the L2 radius; beside it what is left under an attack, which can only be more.
+
+    Args:
+        found: certificates of the first images, by name.
+        y: classes of all images [N].
+        empirical: pairs of radius and accuracy under attack, by name.
+        cap: the largest radius that this many looks can certify.
+    """
+    figure = go.Figure()
+    radii = np.linspace(0, cap * 1.05, 120)
+    for (name, each), colour in zip(found.items(), (CLEAN, CONTROL, *OTHERS), strict=False):
+        n = len(each.classes)
+        figure.add_scatter(
+            x=radii,
+            y=[each.accuracy(y[:n], r) for r in radii],
+            mode="lines",
+            line={"shape": "hv", "color": colour, "width": 3},
+            name=f"certain: {name}",
+            hovertemplate="within %{x:.2f}: %{y:.1%}<extra>certain, " + name + "</extra>",
+        )
+    for (name, points), colour in zip(empirical.items(), (ADVERSARIAL, *OTHERS), strict=False):
+        figure.add_scatter(
+            x=[r for r, _ in points],
+            y=[a for _, a in points],
+            mode="lines+markers",
+            line={"color": colour, "dash": "dot"},
+            name=f"under attack: {name}",
+            hovertemplate="at %{x:.2f}: %{y:.1%}<extra>under attack, " + name + "</extra>",
+        )
+    figure.add_vline(x=cap, line={"dash": "dash", "width": 1}, annotation_text="no more looks, no larger radius")
+    figure.update_xaxes(title="L2 radius", rangemode="tozero")
+    figure.update_yaxes(title="images classed right", range=[0, 1.03], tickformat=".0%")
+    return finish(figure, height=400, legend=True).update_layout(margin={"t": 60})
+
+
+def votes(counts: Tensor, classes: Sequence[str]) -> go.Figure:
+    """How often each class was named over the noisy copies of one image."""
+    share = (counts.double() / counts.sum()).tolist()
+    figure = go.Figure()
+    figure.add_bar(
+        y=list(classes),
+        x=share,
+        orientation="h",
+        marker_color=CLEAN,
+        text=[f"{s:.1%}" if s else "" for s in share],
+        hovertemplate="%{y}: %{x:.2%}<extra></extra>",
+    )
+    figure.update_xaxes(title="share of the looks", range=[0, 1.02], tickformat=".0%")
+    figure.update_yaxes(type="category", autorange="reversed")
+    return finish(figure, height=90 + 24 * len(classes))

@@ -1,0 +1,198 @@
+"""The view of all models: the zoo's and the person's, under attackers of rising strength."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Any
+
+import streamlit as st
+
+from lab.evaluation.standing import STEPS, standing, transferred
+from lab.figures.attack import scaled
+from lab.models.catalog import find as find_model
+from lab.models.catalog import is_here
+from lab.ui import cache, own
+from lab.ui.jobs import Job, forget, outcome
+from lab.ui.result import link_here, run_button
+from lab.ui.scenario import first_images, pick_task
+from lab.ui.show import Offer, attempt, offer_files
+
+PREFIX = "z_"
+SOURCES = {"mnist": "mnist/mlp", "fashion_mnist": "fashion_mnist/mlp"}
+"""The model that the images of the transfer column are made on, to begin with."""
+STATED = {"mnist": 0.3, "fashion_mnist": 0.1}
+"""Epsilon to begin with, at which the cards state AutoAttack."""
+COUNTS = (20, 50, 100, 200, 500)
+NAMES = {
+    "clean": "Clean",
+    "fgsm": "FGSM",
+    "pgd": f"PGD-{STEPS}",
+    "transfer": "Transfer",
+    "autoattack": "AutoAttack",
+}
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What the table depends on."""
+
+    task: str
+    models: tuple[str, ...]
+    eps: float
+    count: int
+    source: str
+    full: bool
+    seed: int
+
+    @property
+    def key(self) -> Hashable:
+        """As `Keyed`."""
+        return self
+
+
+Rows = tuple[tuple[str, dict[str, float]], ...]
+"""Models by key, with their accuracies by column."""
+
+
+def view() -> None:
+    """Draws everything."""
+    with st.sidebar:
+        wanted = attempt(_choose)
+    setup = run_button(wanted, "zoo", "Measure", lambda s: forget("zoo", s.key))
+    if setup is None:
+        st.info("Choose settings that work in the sidebar; the reason is written there.")
+        return
+    found = _computed(setup)
+    if found:
+        with st.container(key="result"):
+            st.markdown(f"### {_sentence(setup, found)}")
+            _table(setup, found)
+            _take_away(setup, found)
+
+
+def _choose() -> Setup:
+    task = pick_task(PREFIX, STATED)
+    eps = float(
+        st.number_input(
+            "Epsilon (n/255)", 0.25, 255.0, 255 * STATED[task], key=f"{PREFIX}eps_{task}", bind="query-params"
+        )
+    )
+    count = int(st.select_slider("Images", COUNTS, 50, key=f"{PREFIX}count", bind="query-params"))
+    models = [key for key in own.keys(task) if is_here(key)]
+    source = str(
+        st.selectbox(
+            "Transfer from",
+            models,
+            models.index(SOURCES[task]),
+            key=f"{PREFIX}source_{task}",
+            bind="query-params",
+            format_func=lambda k: find_model(k).card().name,
+            help="MI-FGSM makes its images on this model, and all others are shown them.",
+        )
+    )
+    full = st.toggle(
+        "AutoAttack on my models",
+        key=f"{PREFIX}full",
+        help="The zoo's figures come from the cards. On a model that holds it takes minutes.",
+        disabled=not own.mine(),
+    )
+    seed = int(st.number_input("Seed", 0, 2**31 - 1, 0, key=f"{PREFIX}seed", bind="query-params"))
+    return Setup(task, tuple(models), eps / 255, count, source, bool(full), seed)
+
+
+def _computed(setup: Setup) -> Rows | None:
+    mine = set(own.mine())
+
+    def work(job: Job) -> Rows:
+        job.tell(0.0, "making the images that are to transfer")
+        data = first_images(setup.models, setup.count)
+        made = transferred(cache.model(setup.source), data.x, data.y, setup.eps, setup.seed)
+        found: Rows = ()
+        for k, key in enumerate(setup.models):
+            job.tell(k / len(setup.models), find_model(key).card().name)
+            row = standing(
+                cache.model(key),
+                data.x,
+                data.y,
+                setup.eps,
+                made=None if key == setup.source else made,
+                autoattack=setup.full and key in mine,
+                seed=setup.seed,
+                cancel=job.cancelled,
+            )
+            job.partial = found = (*found, (key, row))
+        return found
+
+    def live(found: Rows) -> None:
+        with st.container(key="so_far"):
+            _table(setup, found)
+
+    return outcome("zoo", setup.key, f"Attacking {len(setup.models)} models", work, live)
+
+
+def _sentence(setup: Setup, found: Rows) -> str:
+    """Who keeps most under the worst of these attacks, and what the best clean one keeps."""
+    told = {row["Model"]: row for row in _rows(setup, found) if row[NAMES["pgd"]] is not None}
+    if not told:
+        return "Stopped before the first model was measured."
+    kept = {name: min(v for v in row.values() if isinstance(v, float)) for name, row in told.items()}
+    best = max(kept, key=lambda name: kept[name])
+    cleanest = max(told, key=lambda name: told[name][NAMES["clean"]])
+    said = f"**{best}** keeps most: {kept[best]:.0%} under the worst of these attacks"
+    return said + "." if best == cleanest else f"{said}; **{cleanest}**, the best without attack, {kept[cleanest]:.0%}."
+
+
+def _rows(setup: Setup, found: Rows) -> list[dict[str, Any]]:
+    told = []
+    for key, row in found:
+        card = find_model(key).card()
+        measured = next(
+            (r for r in card.robust if (r.attack, r.norm) == ("autoattack", "linf") and abs(r.eps - setup.eps) < 1e-6),
+            None,
+        )
+        values = {NAMES[name]: row.get(name) for name in NAMES}
+        if row.get("autoattack") is None and measured is not None:
+            values[NAMES["autoattack"]] = measured.accuracy
+        told.append({"Model": card.name, **values})
+    return told
+
+
+def _table(setup: Setup, found: Rows) -> None:
+    percent = st.column_config.ProgressColumn(format="percent", min_value=0, max_value=1, width=96)
+    st.dataframe(
+        _rows(setup, found),
+        hide_index=True,
+        width="stretch",
+        height="content",
+        key="zoo_table",
+        column_config=dict.fromkeys(NAMES.values(), percent) | {"Model": st.column_config.TextColumn(width=330)},
+    )
+    source = find_model(setup.source).card().name
+    st.caption(
+        f"Accuracy on the first {setup.count} test images at {scaled(setup.eps, 'linf')} (L∞). Transfer: MI-FGSM's "
+        f"images made on {source}, empty for that model itself. AutoAttack: the cards' figures on 1,000 official test "
+        "images, empty where none was measured at this epsilon. Who keeps much under PGD and nothing under AutoAttack, or "
+        "less under transfer than under PGD, only hides its gradients."
+    )
+
+
+def _take_away(setup: Setup, found: Rows) -> None:
+    rows = _rows(setup, found)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    about = {"task": setup.task, "eps": setup.eps, "images": setup.count, "source": setup.source, "seed": setup.seed}
+    offer_files(
+        "models",
+        "zoo",
+        (
+            Offer("Table (.csv)", "csv", "text/csv", text.getvalue()),
+            Offer("Table (.json)", "json", "application/json", json.dumps(about | {"rows": rows}, indent=2)),
+        ),
+    )
+    link_here("The link to this page")

@@ -1,0 +1,99 @@
+"""Randomized smoothing: what it promises holds, and its bounds are the textbook's."""
+
+import math
+
+import pytest
+import torch
+from scipy.stats import beta, norm
+
+import lab
+from lab.defenses.smoothing import ABSTAIN, Smoothed, certify, joined, largest_radius, predict, votes
+from lab.types import ParamError
+
+
+def halfspace(x):
+    """Two classes, divided where the first value is 0.5."""
+    first = x.flatten(1)[:, 0] - 0.5
+    return torch.stack([-first, first], 1)
+
+
+def images(*firsts):
+    x = torch.full((len(firsts), 1, 4, 4), 0.5)
+    x[:, 0, 0, 0] = torch.tensor(firsts)
+    return x
+
+
+def test_on_a_halfspace_the_radius_is_below_the_true_distance_and_near_it():
+    x = images(0.9, 0.2, 0.65)
+    found = certify(halfspace, x, sigma=0.3, n=20_000)
+    true = (x[:, 0, 0, 0] - 0.5).abs()
+    assert found.classes.tolist() == [1, 0, 1]
+    assert (found.radius <= true).all()
+    assert torch.allclose(found.radius.float(), true, atol=0.03)
+    assert found.accuracy(torch.tensor([1, 0, 0]), 0.25) == pytest.approx(2 / 3)
+
+
+def test_the_share_is_the_exact_lower_bound_and_the_radius_cohens_formula():
+    found = certify(halfspace, images(0.7), sigma=0.5, n=500, alpha=0.01, seed=3)
+    hits = int(found.votes[0, 1])
+    low = beta.ppf(0.01, hits, 500 - hits + 1)
+    assert float(found.share[0]) == pytest.approx(low)
+    assert float(found.radius[0]) == pytest.approx(0.5 * norm.ppf(low))
+    assert int(found.votes.sum()) == 500
+
+
+def test_where_the_votes_do_not_decide_it_abstains():
+    x = images(0.5001, 0.9)
+    assert predict(halfspace, x, sigma=0.5, n=200).tolist() == [ABSTAIN, 1]
+    found = certify(halfspace, x, sigma=0.5, n=200)
+    assert found.classes.tolist() == [ABSTAIN, 1]
+    assert found.radius[0] == 0
+    assert found.accuracy(torch.tensor([1, 1]), 0.0) == 0.5
+
+
+def test_the_largest_radius_is_that_of_looks_that_all_agree():
+    far = certify(halfspace, images(60.0), sigma=0.5, n=300)
+    assert float(far.radius[0]) == pytest.approx(largest_radius(0.5, 300, 0.001))
+    assert largest_radius(1.0, 2000, 0.001) == pytest.approx(2.70, abs=0.01)
+
+
+def test_no_attack_inside_a_certified_radius_changes_the_smoothed_vote():
+    model, data = lab.load_model("mnist/cnn_noise"), lab.load_data("mnist").rows(slice(0, 6))
+    found = certify(model, data.x, sigma=0.5, n=500)
+    assert (found.classes == data.y).all()
+    smoothed = Smoothed(model, 0.5, draws=4)
+    for x, y, radius in zip(data.x, data.y, found.radius, strict=True):
+        inside = 0.99 * float(radius)
+        result = lab.attack("pgd", smoothed, x[None], y[None], norm="l2", eps=inside, alpha=inside / 4, steps=10)
+        assert float(result.distance["l2"]) <= float(radius)
+        assert int(predict(model, result.x, sigma=0.5, n=500, seed=11)) == int(y)
+
+
+def test_noise_is_seeded_and_does_not_depend_on_the_images_beside():
+    model, x = lab.load_model("mnist/mlp"), lab.load_data("mnist").x[:3]
+    both = certify(model, x, sigma=0.25, n=200, seed=5)
+    alone = joined([certify(model, x[i : i + 1], sigma=0.25, n=200, seed=5) for i in range(3)])
+    assert torch.equal(both.votes, alone.votes)
+    assert torch.equal(both.radius, alone.radius)
+    assert not torch.equal(votes(model, x[0], 2.0, 200, 5), votes(model, x[0], 2.0, 200, 6))
+
+
+def test_a_run_that_is_stopped_keeps_what_it_has():
+    found = certify(halfspace, images(0.9, 0.9, 0.9), sigma=0.3, n=50, cancel=lambda: True)
+    assert len(found.classes) == 1
+    assert predict(halfspace, images(0.9, 0.9), sigma=0.3, cancel=lambda: True).tolist() == [ABSTAIN, ABSTAIN]
+
+
+def test_the_smoothed_model_answers_the_log_of_the_mean_probability():
+    model, x = lab.load_model("mnist/softmax"), lab.load_data("mnist").x[:2]
+    out = Smoothed(model, 0.5, draws=3, seed=1)(x)
+    rng = torch.Generator().manual_seed(1)
+    looks = [model(x + 0.5 * torch.randn(x.shape, generator=rng)).softmax(1) for _ in range(3)]
+    assert torch.allclose(out.exp(), torch.stack(looks).mean(0), atol=1e-5)
+    assert torch.allclose(out.logsumexp(1), torch.zeros(2), atol=1e-5)
+
+
+@pytest.mark.parametrize("wrong", [{"sigma": 0}, {"n": 0}, {"alpha": 0.7}, {"sigma": math.nan}])
+def test_sizes_that_make_no_sense_are_refused(wrong):
+    with pytest.raises(ParamError, match="smoothing needs"):
+        certify(halfspace, images(0.9), **{"sigma": 0.5, "n": 100, **wrong})
