@@ -69,6 +69,17 @@ def load_official(key: str, split: Split, root: Path | None = None) -> Images:
     return Images(x, y, [f"{key}/{split}/{i}" for i in range(len(x))])
 
 
+def has_official(key: str, split: Split, root: Path | None = None) -> bool:
+    """Whether the official images of MNIST or Fashion-MNIST are there; their content is not looked at."""
+    root = root or Path(os.environ.get("LAB_DATA", "data"))
+    try:
+        _find(key, f"{_IDX_NAMES[split]}-images-idx3-ubyte", root)
+        _find(key, f"{_IDX_NAMES[split]}-labels-idx1-ubyte", root)
+    except DataError:
+        return False
+    return True
+
+
 def training_images(key: str, root: Path | None = None) -> Images:
     """The official training images that a shipped net may see: all but those in HELD_OUT.
 

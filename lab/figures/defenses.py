@@ -16,12 +16,12 @@ from lab.figures.style import ADVERSARIAL, CLEAN, CONTROL, OTHERS, TARGET, finis
 
 ATTACKERS = {
     "none": "no attack",
-    "oblivious": "attacker does not<br>know of it",
-    "naive": "attacker follows<br>its gradient as it is",
-    "adaptive": "attacker<br>knows it",
-    "any": "the best attack<br>on each image",
+    "oblivious": "unaware",
+    "naive": "naive",
+    "adaptive": "aware",
+    "any": "best of all",
 }
-"""Attackers, for a person, in the order of what they know."""
+"""Attackers, for a person, by what they know of the defense."""
 BINS = 40
 
 
@@ -81,7 +81,7 @@ def suspicion(found: Detection) -> go.Figure:
     for attacker, colour in (("oblivious", ADVERSARIAL), ("adaptive", OTHERS[2])):
         trial = next((t for t in found.trials if t.attacker == attacker), None)
         if trial is not None and trial.scores is not None:
-            groups.append((f"{attacker} attack, fooling", colour, trial.scores[trial.seen != found.y]))
+            groups.append((f"{ATTACKERS[attacker]} attacker, fooling", colour, trial.scores[trial.seen != found.y]))
     top = max(float(values.max()) for _, _, values in groups if len(values))
     edges = np.linspace(0, top * 1.001, BINS + 1)
     for name, colour, values in groups:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import copy
+import hashlib
+import json
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import torch
+from torch import nn
 
 from lab import devices
 from lab.assets import ASSETS
@@ -64,12 +70,13 @@ def shipped_card(file: Path) -> Card:
     """
     told = read_card(file.with_suffix(".json"))
     try:
-        return _card(told)
+        return card_of(told)
     except (KeyError, TypeError, IndexError) as e:
         raise ModelError(f"the model card {file.stem}.json is incomplete: restore it from the repository") from e
 
 
-def _card(told: Mapping[str, Any]) -> Card:
+def card_of(told: Mapping[str, Any]) -> Card:
+    """The card of a net that the lab trained, from what its training recorded."""
     shape = tuple(told["input_shape"])
     return Card(
         key=told["key"],
@@ -83,7 +90,7 @@ def _card(told: Mapping[str, Any]) -> Card:
         bundled=True,
         parameters=told["parameters"],
         accuracy=told["accuracy"],
-        accuracy_note=f"on the {told['accuracy_n']:,} official test images",
+        accuracy_note=told.get("accuracy_note", f"on the {told['accuracy_n']:,} official test images"),
         robust=tuple(Robust(r["attack"], r["norm"], r["eps"], r["accuracy"], r["n"]) for r in told.get("robust", ())),
         details=told,
     )
@@ -118,16 +125,57 @@ def _torchvision(name: str) -> ModelSpec:
 
 
 CATALOG: Mapping[str, ModelSpec] = _specs()
+MOST_OWN = 32
+"""Nets that people trained and that are kept; the oldest is let go for a new one."""
+
+_own: OrderedDict[str, ModelSpec] = OrderedDict()
+_own_lock = Lock()
+
+
+def add_own(card: Card, net: nn.Module) -> str:
+    """Keeps a copy of a net that is not shipped, until MOST_OWN newer ones are kept.
+
+    It is found by its key alone and not listed in CATALOG: whoever does not have the key does not see it.
+
+    Args:
+        card: what is known of it; its key is replaced.
+        net: images [N,C,H,W] in [0,1] -> logits; it may be trained on, the kept one stays as it is now.
+
+    Returns:
+        The key: the task of the card, and a digest of weights and card.
+    """
+    kept = copy.deepcopy(net).cpu()
+    digest = hashlib.sha256(json.dumps([card.name, card.details], sort_keys=True, default=str).encode())
+    for name, value in kept.state_dict().items():
+        digest.update(name.encode() + value.contiguous().numpy().tobytes())
+    key = f"{card.task}/own-{digest.hexdigest()[:16]}"
+    known = replace(card, key=key)
+    spec = ModelSpec(key, lambda: known, lambda: Classifier(copy.deepcopy(kept), known))
+    with _own_lock:
+        _own[key] = spec
+        _own.move_to_end(key)
+        while len(_own) > MOST_OWN:
+            _own.popitem(last=False)
+    return key
+
+
+def is_own(key: str) -> bool:
+    """Whether a key is that of a net that somebody trained and that is still kept."""
+    with _own_lock:
+        return key in _own
 
 
 def find(key: str) -> ModelSpec:
-    """The catalogue's entry for a key; any torchvision classifier has one, listed or not.
+    """The catalogue's entry for a key; any torchvision classifier has one, listed or not, and so has a kept own net.
 
     Raises:
         ModelError: where there is no such model.
     """
     if key in CATALOG:
         return CATALOG[key]
+    with _own_lock:
+        if key in _own:
+            return _own[key]
     task, _, name = str(key).partition("/")
     if task == "imagenet" and name:
         zoo.weights_of(name)

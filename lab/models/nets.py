@@ -180,6 +180,14 @@ def resnet(shape: Shape, classes: int, width: int = 32, blocks: int = 2) -> nn.M
     return nn.Sequential(*layers, *head)
 
 
+def wide_resnet(shape: Shape, classes: int) -> nn.Module:
+    """The `resnet` twice as wide and twice as deep, for a GPU.
+
+    Source: in the style of Zagoruyko and Komodakis 2016, "Wide residual networks": 28 layers, 4 times as wide.
+    """
+    return resnet(shape, classes, width=64, blocks=4)
+
+
 NETS: Mapping[str, Callable[..., nn.Module]] = {
     "softmax": softmax,
     "mlp": mlp,
@@ -190,6 +198,7 @@ NETS: Mapping[str, Callable[..., nn.Module]] = {
     "cnn_small": cnn_small,
     "capsnet": capsnet,
     "resnet": resnet,
+    "wide_resnet": wide_resnet,
 }
 """Architecture -> builder(shape, classes, **options); each net maps images [N,C,H,W] in [0,1] to logits [N,classes]."""
 

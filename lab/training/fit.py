@@ -20,7 +20,7 @@ from lab import devices
 from lab.models.weights import read_tensors, write_tensors
 from lab.params import describe, param, parse
 from lab.tensors import Images
-from lab.training.rules import Ramped, Replaying, Rule, Watching, perturb
+from lab.training.rules import Ramped, Replaying, Rule, Watching, ascend, error, perturb
 from lab.types import DataError, ModelError
 
 HELD = 512
@@ -88,7 +88,8 @@ class Epoch:
         loss: mean over its batches.
         accuracy: share of (up to 2,000) training images classified right after it.
         lr: learning rate at its end.
-        validation: share of the validation images classified right: "clean", and "robust" under PGD where asked.
+        validation: share of the validation images classified right: "clean", and, where an attack is asked for, under
+            "fgsm" (one step of eps) and "robust" (under PGD). FGSM high and PGD low is catastrophic overfitting.
         note: why the training ended early, or "".
     """
 
@@ -334,6 +335,7 @@ def _measure(
         found["clean"] = accuracy(net, vx, vy)
         if attack is not None:
             eps, alpha, steps = attack["eps"], attack["alpha"], int(attack["steps"])
+            found["fgsm"] = accuracy(net, ascend(error(net, vy), vx, vx, eps=eps, alpha=eps, steps=1), vy)
             found["robust"] = accuracy(net, perturb(net, vx, vy, rng, eps=eps, alpha=alpha, steps=steps), vy)
     note = rule.watch(net, vx[:HELD], vy[:HELD], rng) if isinstance(rule, Watching) else ""
     return replace(epoch, accuracy=accuracy(net, x[:2000], y[:2000]), validation=found, note=note)

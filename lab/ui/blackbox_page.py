@@ -12,7 +12,7 @@ import streamlit as st
 import torch
 from torch import Tensor
 
-from lab import attacks, models
+from lab import attacks
 from lab.attacks import attack
 from lab.data import load_data
 from lab.data.uploads import decode
@@ -26,7 +26,7 @@ from lab.models.catalog import find as find_model
 from lab.params import Value
 from lab.tensors import Images
 from lab.types import ImageError
-from lab.ui import cache
+from lab.ui import cache, own
 from lab.ui.forms import PIXEL_STEPS, form, pixel_label
 from lab.ui.jobs import Job, forget, outcome
 from lab.ui.result import link_here, run_button
@@ -190,7 +190,7 @@ def _take(preset: str) -> None:
 
 
 def _local() -> tuple[str, str]:
-    offered = [key for key in models.CATALOG if key.split("/")[0] in SMALL]
+    offered = [key for task in SMALL for key in own.keys(task)]
     key = st.selectbox(
         "Model",
         offered,

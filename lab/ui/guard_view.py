@@ -53,6 +53,8 @@ STEPS = {"mnist": 40, "fashion_mnist": 40, "imagenet": 10}
 """Iterations to begin with."""
 SMALLER = 0.75
 """Of the usual size of a picture, so that four stand side by side."""
+WIDE = 100
+"""Pixels of a picture that is not made smaller, so that only three stand side by side."""
 CLEAN = slice(1000, 3000)
 """Images for a detector's threshold, as many of them as there are; none of them is attacked."""
 
@@ -293,11 +295,7 @@ def _sentence(shown: Shown) -> str:
 
 def _verdict(shown: Shown) -> None:
     st.markdown(f"### {_sentence(shown)}")
-    how = "; ".join(
-        f"**{figures.ATTACKERS[t.attacker].replace('<br>', ' ')}**: {t.how}"
-        for t in shown.trials
-        if t.attacker != "none"
-    )
+    how = "; ".join(f"**{figures.ATTACKERS[t.attacker]}**: {t.how}" for t in shown.trials if t.attacker != "none")
     show_chart(
         _chart(shown),
         "worth",
@@ -319,14 +317,16 @@ def _pictures(shown: Shown) -> None:
         f"It shows: {setup.card.classes[label]}. Above what is sent in, below what the defense makes of it; each with "
         "what the model sees."
     )
-    columns = [_column(shown, trial, index) for trial in shown.trials if trial.attacker != "any"]
+    wide = setup.card.input_shape[2] > WIDE
+    left_out = ("any", "naive") if wide else ("any",)
+    columns = [_column(shown, trial, index) for trial in shown.trials if trial.attacker not in left_out]
     show_tiles(columns, SMALLER)
 
 
 def _column(shown: Shown, trial: Trial, index: int) -> list[Tile]:
     setup, model = shown.setup, cache.model(shown.setup.model)
     x = trial.x[index : index + 1]
-    title = {"none": "Clean", "oblivious": "Defense unknown", "naive": "Its gradient", "adaptive": "Defense known"}
+    title = {"none": "Clean", "oblivious": "Unaware attacker", "naive": "Naive attacker", "adaptive": "Aware attacker"}
     top = Tile(title[trial.attacker], x[0], _seen(model, x, setup.card))
     if setup.defense == DISTILLATION:
         return [top, Tile("Distilled net", x[0], _seen(cache.model(f"{setup.task}/cnn_distilled"), x, setup.card))]
@@ -379,7 +379,7 @@ def _threshold(shown: Shown) -> None:
         f"of {len(found.held):,} others it rejects {found.false:.1%}. What lies right of it is rejected.",
     )
     curves = {
-        f"{attacker} attack": curve
+        f"{figures.ATTACKERS[attacker]} attacker": curve
         for attacker in ("oblivious", "adaptive")
         if shown.trial(attacker) is not None and (curve := found.curve(attacker)) is not None
     }
@@ -390,7 +390,7 @@ def _threshold(shown: Shown) -> None:
         figures.characteristic(curves, found.false),
         "characteristic",
         "Each point is a threshold: how many clean images it rejects, and how many of those that fool the model. The "
-        "adaptive attacker aimed at the present threshold only.",
+        "aware attacker aimed at the present threshold only.",
     )
 
 
@@ -401,8 +401,7 @@ def _table(shown: Shown) -> None:
     for i in range(len(shown.data.y)):
         row: dict[str, Any] = {"image": shown.data.ids[i], "class": classes[int(shown.data.y[i])]}
         for t in shown.trials:
-            name = figures.ATTACKERS[t.attacker].replace("<br>", " ")
-            row[name] = "rejected" if t.flagged[i] else classes[int(t.seen[i])]
+            row[figures.ATTACKERS[t.attacker]] = "rejected" if t.flagged[i] else classes[int(t.seen[i])]
         rows.append(row)
     st.dataframe(rows, hide_index=True, width="stretch", key="guard_table")
     st.caption("The class that the defended model sees in each image, or whether it is rejected.")

@@ -1,4 +1,4 @@
-"""Long work off the page's thread: one worker per device, progress, cancel, the newest request of a session wins.
+"""Long work off the page's thread: one worker per device and lane, progress, cancel, a session's newest request wins.
 
 A job computes in the worker and never touches Streamlit. The page asks for its outcome at every run; while the job is
 at work, a fragment draws its progress and runs the page once more when it ends.
@@ -44,6 +44,7 @@ class Job:
 
     label: str
     key: Hashable
+    lane: str = ""
     share: float = 0.0
     message: str = "waiting for its turn"
     started: float = field(default_factory=time.monotonic)
@@ -90,8 +91,8 @@ class Job:
 
 
 @st.cache_resource
-def _worker(device: str) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"lab-{device}")
+def _worker(device: str, lane: str) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"lab-{device}-{lane}")
 
 
 def _results() -> OrderedDict[Hashable, Any]:
@@ -103,7 +104,12 @@ def _jobs() -> dict[str, Job]:
 
 
 def outcome(
-    slot: str, key: Hashable, label: str, work: Callable[[Job], T], live: Callable[[T], None] | None = None
+    slot: str,
+    key: Hashable,
+    label: str,
+    work: Callable[[Job], T],
+    live: Callable[[T], None] | None = None,
+    lane: str = "",
 ) -> T | None:
     """The result of `work` for this key: at once where the session has it, else None while a job computes it.
 
@@ -116,6 +122,7 @@ def outcome(
         label: what is being done, for a person.
         work: computes the result in the worker; reports through the job and must not use Streamlit.
         live: draws what there is so far while the job is at work.
+        lane: of the work; each has a worker of its own, so that what takes minutes holds up nothing that takes seconds.
     """
     results, jobs = _results(), _jobs()
     if (slot, key) in results:
@@ -123,11 +130,12 @@ def outcome(
         return cast(T, results[slot, key])
     job = jobs.get(slot)
     if job is None or job.key != key:
-        for other in jobs.values():  # one worker: what this session asked for before must not hold up what it asks now
-            other.stop.set()
-        jobs.clear()
-        job = jobs[slot] = Job(label, key)
-        job.future = _worker(devices.pick().type).submit(work, job)
+        for name, other in list(jobs.items()):
+            if other.lane == lane:  # one worker: what was asked for before must not hold up what is asked for now
+                other.stop.set()
+                del jobs[name]
+        job = jobs[slot] = Job(label, key, lane)
+        job.future = _worker(devices.pick().type, lane).submit(work, job)
     job.seen = time.monotonic()
     if not job.wait(AT_ONCE):
         _progress(slot, live)

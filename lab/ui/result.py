@@ -268,6 +268,8 @@ def about_model(card: Card) -> None:
     if card.parameters:
         told.append(f"{card.parameters:,} parameters.")
     st.markdown("  \n".join(told))
+    if note := card.details.get("note"):
+        st.caption(str(note))
     if card.robust:
         rows = [
             {"attack": r.attack, "norm": r.norm, "epsilon": r.eps, "accuracy": f"{r.accuracy:.1%}", "images": r.n}

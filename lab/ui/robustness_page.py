@@ -13,7 +13,6 @@ import streamlit as st
 import torch
 
 from lab import attacks as all_attacks
-from lab import models
 from lab.attacks.catalog import find as find_attack
 from lab.data.catalog import of_task
 from lab.evaluation.checks import Check, sanity
@@ -24,7 +23,7 @@ from lab.models.cards import Card
 from lab.models.catalog import find as find_model
 from lab.models.catalog import is_here
 from lab.types import LabError, ParamError
-from lab.ui import cache
+from lab.ui import cache, own
 from lab.ui.jobs import Job, forget, outcome
 from lab.ui.result import link_here, load_all, run_button
 from lab.ui.scenario import first_images, pick_models, pick_task
@@ -269,7 +268,7 @@ def checks(shown: Shown) -> None:
     options = ranking(shown)  # first the one that looks best
     key = st.selectbox("Model", options, key=f"{PREFIX}checked", format_func=setup.names.__getitem__)
     eps = setup.eps[-1] / 2 if setup.norm == "linf" else LARGEST["linf"][setup.task] / 510
-    others = [k for k in models.CATALOG if k.startswith(f"{setup.task}/") and k != key and is_here(k)]
+    others = [k for k in own.keys(setup.task) if k != key and is_here(k)]
     source = next((k for k in others if k.endswith(("/mlp", "/efficientnet_lite0"))), others[0] if others else None)
     st.caption(
         f"Seven questions to a robustness figure, after Carlini et al. 2019, at {scaled(eps, 'linf')} in L∞ on at most "
@@ -315,7 +314,7 @@ def leaderboard(shown: Shown) -> None:
         return
     eps = STATED[task]
     rows: list[dict[str, Any]] = []
-    for key in (k for k in models.CATALOG if k.startswith(f"{task}/")):
+    for key in own.keys(task):
         card = _card(key)
         robust = {r.attack: r for r in card.robust if r.norm == "linf" and abs(r.eps - eps) < 1e-9}
         rows.append(
@@ -341,6 +340,7 @@ def leaderboard(shown: Shown) -> None:
         f"({scaled(eps, 'linf')}, "
         "L∞): APGD-CE, APGD-T, FAB-T and Square. PGD beside it: 50 steps, 2 starts. A large gap between the two is the "
         "mark of masked gradients. `python -m benchmarks.autoattack` measures it again."
+        + (" Your own models were measured on held-out images when they were saved." if own.mine() else "")
     )
 
 

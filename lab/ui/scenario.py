@@ -12,7 +12,7 @@ from PIL import Image
 from streamlit.delta_generator import DeltaGenerator
 from torch import Tensor
 
-from lab import attacks, models
+from lab import attacks
 from lab.attacks.catalog import Spec
 from lab.data import load_data
 from lab.data.catalog import CATALOG as DATASETS
@@ -26,6 +26,7 @@ from lab.params import Value, number
 from lab.report import Request
 from lab.tensors import Images
 from lab.types import Access, ImageError, LabError
+from lab.ui import own
 from lab.ui.about import about_attack, short_citation
 from lab.ui.forms import form, labels, restart
 from lab.ui.show import say
@@ -308,14 +309,15 @@ def start_sizes(task: str) -> dict[str, Value]:
 
 
 def _model() -> Card:
+    offered = own.keys()
     key = st.selectbox(
         "Model",
-        list(models.CATALOG),
+        offered,
         key="model",
         format_func=lambda k: model_label(find_model(k).card()),
         on_change=_new_model,
         bind="query-params",
-        index=list(models.CATALOG).index(DEFAULT_MODEL),
+        index=offered.index(DEFAULT_MODEL),
         help="The network that is attacked.",
     )
     card = find_model(key).card()
@@ -453,7 +455,7 @@ def pick_models(prefix: str, task: str, start: Collection[str], help: str | None
     return tuple(
         st.multiselect(
             "Models",
-            [key for key in models.CATALOG if key.startswith(f"{task}/")],
+            own.keys(task),
             [f"{task}/{name}" for name in start],
             key=f"{prefix}models_{task}",
             bind="query-params",

@@ -73,6 +73,22 @@ PAGES = (
         "checks that say whether such figures are to be believed.",
         attacks=False,
     ),
+    Page(
+        "pages/defenses.py",
+        "Defenses",
+        ":material/security:",
+        "What defenses are worth once the attacker knows them: transformations, detectors, randomized smoothing; "
+        "adversarial training live; and all models side by side.",
+        attacks=False,
+    ),
+    Page(
+        "pages/capsules.py",
+        "Capsules",
+        ":material/hub:",
+        "A capsule network looked into: parts, routing and what it draws; whether it is more robust than a "
+        "convolutional net; and whether its drawing gives attacks away.",
+        attacks=False,
+    ),
 )
 """In the order of the navigation; the first is the entry."""
 

@@ -11,7 +11,6 @@ from typing import Any, get_args
 
 import streamlit as st
 
-from lab import models
 from lab.data import load_data
 from lab.data.catalog import of_task
 from lab.evaluation import papers
@@ -25,6 +24,7 @@ from lab.models.catalog import find as find_model
 from lab.models.ensemble import Ensemble, Fuse
 from lab.params import Value
 from lab.types import DataError
+from lab.ui import own
 from lab.ui.jobs import Job, forget, outcome
 from lab.ui.result import link_here, load_all, run_button
 from lab.ui.scenario import TASKS, Method, first_images, pick_method, pick_models, pick_task, start_sizes
@@ -123,7 +123,7 @@ def choose() -> Setup | None:
 def _choose() -> Setup | None:
     task = pick_task(PREFIX, START, _new_task)
     chosen = pick_models(PREFIX, task, START[task], "Each is attacked, and each is shown the images of all.")
-    offered = [key for key in models.CATALOG if key.startswith(f"{task}/")]
+    offered = own.keys(task)
     count = len(load_data(_dataset(task), card=_card(offered[0])))
     if task != "imagenet":
         count = int(

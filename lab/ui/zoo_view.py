@@ -175,8 +175,8 @@ def _table(setup: Setup, found: Rows) -> None:
     st.caption(
         f"Accuracy on the first {setup.count} test images at {scaled(setup.eps, 'linf')} (L∞). Transfer: MI-FGSM's "
         f"images made on {source}, empty for that model itself. AutoAttack: the cards' figures on 1,000 official test "
-        "images, empty where none was measured at this epsilon. Who keeps much under PGD and nothing under AutoAttack, or "
-        "less under transfer than under PGD, only hides its gradients."
+        "images, empty where none was measured at this epsilon. Who keeps much under PGD and nothing under "
+        "AutoAttack, or less under transfer than under PGD, only hides its gradients."
     )
 
 

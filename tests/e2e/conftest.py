@@ -28,7 +28,7 @@ ARGS = [
     "--use-fake-device-for-media-stream",
     "--use-fake-ui-for-media-stream",
 ]
-PATHS = ("attack", "compare", "representations", "transfer", "blackbox", "clever", "robustness")
+PATHS = ("attack", "compare", "representations", "transfer", "blackbox", "clever", "robustness", "defenses", "capsules")
 """Of the pages but the first."""
 REST = "[data-testid=stApp][data-test-connection-state=CONNECTED][data-test-script-state=notRunning]"
 

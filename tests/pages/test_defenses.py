@@ -47,10 +47,10 @@ def test_the_verdict_and_the_bars_are_what_the_package_measures() -> None:
 def test_one_image_is_shown_under_every_attacker_and_the_table_has_all() -> None:
     at = page(d_image="3")
     titles = [m.value for m in at.markdown]
-    for title in ("**Clean**", "**Defense unknown**", "**Its gradient**", "**Defense known**"):
+    for title in ("**Clean**", "**Unaware attacker**", "**Naive attacker**", "**Aware attacker**"):
         assert title in titles
     assert titles.count("**Behind it**") == 4
-    shown = table(at, "attacker knows it")
+    shown = table(at, "aware")
     assert shown["no attack"].tolist() == shown["class"].tolist()
     assert len(shown) == 20
 
@@ -63,7 +63,7 @@ def test_a_detector_shows_its_threshold_its_roc_curve_and_what_gets_past(name: s
     assert "% of clean images rejected" in verdict(at)
     assert ": rejected" in captions(at) or ": let in" in captions(at)
     names = [[line.get("name", "") for line in json.loads(c.proto.spec)["data"]] for c in at.get("plotly_chart")]
-    assert any("oblivious attack: area" in n for each in names for n in each)
+    assert any("unaware attacker: area" in n for each in names for n in each)
 
 
 def test_distillation_falls_once_the_temperature_is_known() -> None:

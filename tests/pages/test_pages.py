@@ -21,7 +21,18 @@ from lab.ui import jobs
 from lab.ui.scenario import attack_label
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ("overview", "attack", "compare", "representations", "transfer", "blackbox", "clever", "robustness")
+PAGES = (
+    "overview",
+    "attack",
+    "compare",
+    "representations",
+    "transfer",
+    "blackbox",
+    "clever",
+    "robustness",
+    "defenses",
+    "capsules",
+)
 MNIST = {"model": "Convolutional net, MNIST", "attack": "BIM (I-FGSM)"}
 
 

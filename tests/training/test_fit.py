@@ -7,8 +7,8 @@ import torch
 from lab.models.nets import build
 from lab.models.weights import read_tensors
 from lab.tensors import Images
-from lab.training.fit import Augment, Settings, fit, learning_rate
-from lab.training.rules import PGD, Fast, Free, Standard, Trades
+from lab.training.fit import Augment, Settings, accuracy, fit, learning_rate
+from lab.training.rules import PGD, Fast, Free, Standard, Trades, ascend, error
 from lab.types import DataError, ModelError, ParamError
 
 SHAPE = (1, 8, 8)
@@ -259,3 +259,13 @@ def test_rotation_turns_by_no_more_than_asked():
     assert angle.max() <= math.radians(20) + 0.05
     assert angle.max() > math.radians(10)
     assert torch.allclose(spot.norm(dim=1), torch.full((50,), 16.0), atol=0.6)
+
+
+def test_an_attack_measures_one_step_beside_many(blobs):
+    net, held = small(), blobs.rows(slice(0, 30))
+    attack = {"eps": 0.3, "alpha": 0.1, "steps": 5}
+    (epoch,) = fit(net, blobs, Standard(), validate=held, attack=attack, **RUN | {"epochs": 1})
+    assert set(epoch.validation) == {"clean", "fgsm", "robust"}
+    z = ascend(error(net, held.y), held.x, held.x, eps=0.3, alpha=0.3, steps=1)
+    assert epoch.validation["fgsm"] == accuracy(net, z, held.y)
+    assert epoch.validation["robust"] <= epoch.validation["fgsm"] <= epoch.validation["clean"]

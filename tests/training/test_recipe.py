@@ -160,7 +160,7 @@ def test_a_recipe_writes_weights_and_a_card_whose_figures_are_those_of_the_weigh
     out = tmp_path / "made" / "tiny.safetensors"
     epochs = list(run_recipe(write(tmp_path, TINY), out, data_root=root, device=torch.device("cpu")))
     assert len(epochs) == 3
-    assert set(epochs[-1].validation) == {"clean", "robust"}
+    assert set(epochs[-1].validation) == {"clean", "fgsm", "robust"}
     card = json.loads(out.with_suffix(".json").read_text())
     net = load_into(build(card["architecture"], tuple(card["input_shape"]), len(card["classes"])), out).eval()
     test = load_official("mnist", "test", root)

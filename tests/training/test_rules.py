@@ -150,6 +150,20 @@ def test_pgds_loss_is_at_least_fasts_at_the_same_eps(net, batch):
     assert PGD(eps=0.2, alpha=0.05, steps=20)(net, x, y, rng()) >= Fast(eps=0.2)(net, x, y, rng())
 
 
+def test_fast_starts_anywhere_within_eps_and_trains_on_pictures(net):
+    x, y, seen = torch.zeros(8, *SHAPE), torch.zeros(8, dtype=torch.int64), []
+    net.register_forward_pre_hook(lambda _, given: seen.append(given[0].detach()))
+    Fast(eps=0.2)(net, x, y, rng())
+    start, end = seen
+    assert -0.2 <= start.min() < -0.15
+    assert 0.15 < start.max() <= 0.2
+    assert end.min() >= 0
+    assert end.max() <= 0.2 + 1e-6
+    # between the ends of the ball: where the step of 1.25 eps leads down from, or up from
+    assert ((end > 0) & (end < 0.2 - 1e-6)).any()
+    assert [Fast(eps=0.4, ramp=0.5).at(p).eps for p in (0.0, 0.25, 0.5)] == pytest.approx([0.0, 0.2, 0.4])
+
+
 class Masked(torch.nn.Module):
     """Right on the image and wherever a full FGSM step along the decoy leads; wrong between the two.
 

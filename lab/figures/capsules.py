@@ -1,0 +1,252 @@
+"""Figures of a capsule network: its parts, its routing, its drawings, and how it stands beside another network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import plotly.graph_objects as go
+import torch
+from plotly.subplots import make_subplots
+from torch import Tensor
+
+from lab.defenses.detect import Roc
+from lab.evaluation.security import Outcome
+from lab.figures.pictures import data_url
+from lab.figures.representations import sheet
+from lab.figures.style import ADVERSARIAL, CLEAN, CONTROL, DIVERGING, OTHERS, PAIR, finish
+
+WHO = (("clean", CLEAN), ("attacked", ADVERSARIAL))
+CELL = 11
+"""Pixels of one primary capsule on a sheet."""
+BINS = 40
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
+
+
+def parts(maps: Tensor, *, limit: float, signed: bool = False) -> Tensor:
+    """Lengths of primary capsules [T,h,w], a small map for each type, as one picture [3,H,W] on white.
+
+    Args:
+        maps: the lengths, or how they changed.
+        limit: the length at the end of the colour scale.
+        signed: colours diverge around 0.
+    """
+    large = maps.repeat_interleave(CELL, 1).repeat_interleave(CELL, 2)
+    return sheet(large, shared=True, signed=signed, limit=limit)
+
+
+def lengths(both: Tensor, classes: Sequence[str]) -> go.Figure:
+    """Lengths [2,K] of the class capsules of the clean and of the attacked image."""
+    figure = go.Figure()
+    for (name, colour), values in zip(WHO, both.tolist(), strict=True):
+        figure.add_bar(
+            x=list(classes),
+            y=values,
+            name=name,
+            marker_color=colour,
+            text=[f"{v:.2f}" if v >= 0.15 else "" for v in values],
+            textposition="outside",
+            textfont_size=11,
+            textangle=-90,
+            constraintext="none",
+            cliponaxis=False,
+            hovertemplate="%{x}: %{y:.3f}<extra>" + name + "</extra>",
+        )
+    figure.update_xaxes(type="category", title="class capsule")
+    figure.update_yaxes(range=[0, 1.15], tickvals=[0, 0.5, 1], title="length")
+    figure.update_layout(barmode="group", bargap=0.25)
+    finish(figure, height=340, legend=True)
+    return figure.update_layout(margin={"t": 30})
+
+
+def routing(shares: Tensor, lengths: Tensor, types: int, classes: Sequence[str]) -> go.Figure:
+    """Routing, iteration by iteration, to be stepped in the browser.
+
+    Args:
+        shares: of every primary capsule that goes to each class [R,2,I,K], of the clean and of the attacked image.
+        lengths: of the class capsules that this makes [R,2,K].
+        types: how many types of primary capsules there are; those of one type stand together.
+        classes: names of the classes.
+    """
+    rounds, _, count, k = shares.shape
+    even = 1 / k
+    reach = max(float((shares - even).abs().flatten().quantile(0.995)), 1e-3)
+    places = count // types
+    title = ("Clean: share of each part that goes to each class", "Attacked: the same", "Lengths of the class capsules")
+    figure = make_subplots(rows=3, cols=1, vertical_spacing=0.12, row_heights=[0.35, 0.35, 0.3], subplot_titles=title)
+    names = [f"type {i // places + 1}, place {i % places + 1}" for i in range(count)]
+    for row in (0, 1):
+        figure.add_heatmap(
+            z=_percent(shares[-1, row]),
+            y=list(classes),
+            customdata=[names] * k,
+            zmin=100 * (even - reach),
+            zmax=100 * (even + reach),
+            colorscale=DIVERGING,
+            colorbar={"ticksuffix": "%", "thickness": 10, "len": 0.3, "y": 0.86, "nticks": 5},
+            showscale=row == 0,
+            hovertemplate="%{customdata}, to %{y}: %{z:.1f}%<extra></extra>",
+            row=row + 1,
+            col=1,
+        )
+    for (name, colour), values in zip(WHO, lengths[-1].tolist(), strict=True):
+        figure.add_bar(x=list(classes), y=values, name=name, marker_color=colour, row=3, col=1)
+    figure.frames = [
+        go.Frame(
+            name=str(r + 1),
+            data=[
+                *(go.Heatmap(z=_percent(shares[r, row])) for row in (0, 1)),
+                *(go.Bar(y=values) for values in lengths[r].tolist()),
+            ],
+            traces=[0, 1, 2, 3],
+        )
+        for r in range(rounds)
+    ]
+    for row in (1, 2):
+        figure.update_xaxes(
+            tickvals=[places * t + (places - 1) / 2 for t in range(types)],
+            ticktext=[str(t + 1) for t in range(types)],
+            showgrid=False,
+            row=row,
+            col=1,
+        )
+        for t in range(1, types):
+            figure.add_vline(x=places * t - 0.5, line={"color": CONTROL, "width": 1}, row=row, col=1)
+        figure.update_yaxes(type="category", autorange="reversed", row=row, col=1)
+    figure.update_xaxes(title="primary capsules, by type", row=2, col=1)
+    figure.update_xaxes(type="category", row=3, col=1)
+    figure.update_yaxes(range=[0, 1], tickvals=[0, 0.5, 1], row=3, col=1)
+    for note in figure.layout.annotations:
+        note.update(x=0, xanchor="left", font_size=13)
+    still = {"mode": "immediate", "frame": {"duration": 0, "redraw": True}, "transition": {"duration": 0}}
+    finish(figure, height=860, barmode="group")
+    return figure.update_layout(
+        margin={"t": 96},
+        sliders=[
+            {
+                "steps": [
+                    {"method": "animate", "label": str(r + 1), "args": [[str(r + 1)], still]} for r in range(rounds)
+                ],
+                "active": rounds - 1,
+                "currentvalue": {"prefix": "iteration ", "xanchor": "left"},
+                "x": 0,
+                "y": 1.04,
+                "yanchor": "bottom",
+                "len": 1.0,
+                "pad": {"t": 0, "b": 26},
+                "ticklen": 3,
+            }
+        ],
+    )
+
+
+def _percent(shares: Tensor) -> list[list[float]]:
+    """Shares [I,K] as rows of a heat map, one a class, in percent."""
+    values: list[list[float]] = (100 * shares.T).round(decimals=2).tolist()
+    return values
+
+
+def turned(drawings: Tensor, steps: Sequence[float]) -> go.Figure:
+    """Drawings [D,S,C,H,W] of a capsule, a row for each dimension and a column for each step, with both on the axes."""
+    dimensions, count, _, height, width = drawings.shape
+    gap = 2
+    page = torch.full((drawings.shape[2], dimensions * (height + gap), count * (width + gap)), 0.5)
+    for d in range(dimensions):
+        for s in range(count):
+            page[:, d * (height + gap) :, s * (width + gap) :][:, :height, :width] = drawings[d, s]
+    figure = go.Figure(go.Image(source=data_url(page, page.shape[2]), hoverinfo="skip"))
+    figure.update_xaxes(
+        tickvals=[s * (width + gap) + width / 2 for s in range(count)],
+        ticktext=[f"{s:+.2f}" if s else "0" for s in steps],
+        side="top",
+        showgrid=False,
+        constrain="domain",
+        constraintoward="left",
+    )
+    figure.update_yaxes(
+        tickvals=[d * (height + gap) + height / 2 for d in range(dimensions)],
+        ticktext=[str(d + 1) for d in range(dimensions)],
+        showgrid=False,
+        constrain="domain",
+        constraintoward="top",
+        title="dimension",
+    )
+    return finish(figure, height=800)
+
+
+def against(outcomes: Sequence[Outcome], names: Mapping[str, str], title: str, top: float) -> go.Figure:
+    """Accuracy against epsilon of two networks under one attack, with 95% intervals.
+
+    Args:
+        outcomes: of both, or of the one that the attack is for; as far as they came.
+        names: of the networks, by their names in the outcomes.
+        title: the attack's name.
+        top: the largest epsilon, so that all panels have the same axis.
+    """
+    figure = go.Figure()
+    styles = dict(zip(names, PAIR, strict=True))
+    for o in outcomes:
+        points, (colour, dash) = o.curve, styles[o.model]
+        figure.add_scatter(
+            x=[255 * p.eps for p in points],
+            y=[p.accuracy for p in points],
+            error_y={
+                "array": [p.high - p.accuracy for p in points],
+                "arrayminus": [p.accuracy - p.low for p in points],
+                "thickness": 1,
+                "width": 3,
+            },
+            name=names[o.model],
+            mode="lines+markers",
+            line={"color": colour, "dash": dash, "width": 2},
+            hovertemplate="ε %{x:.3g}/255: %{y:.1%}<extra>" + names[o.model] + "</extra>",
+        )
+    figure.update_xaxes(range=[-0.03 * 255 * top, 1.03 * 255 * top], title="epsilon (n/255)", nticks=5)
+    figure.update_yaxes(range=[0, 1.05], tickformat=".0%", tickvals=[0, 0.5, 1])
+    finish(figure, height=260, title=title, legend=True)
+    return figure.update_layout(margin={"t": 66})
+
+
+def errors(clean: Tensor, attacked: Tensor, limit: float) -> go.Figure:
+    """Histogram of how far the drawings are from clean [N] and attacked [M] images, with the threshold."""
+    figure = go.Figure()
+    low, high = 0.0, float(torch.cat([clean, attacked, torch.tensor([limit])]).max()) * 1.02
+    for (name, colour), values in zip(WHO, (clean, attacked), strict=True):
+        figure.add_histogram(
+            x=values.tolist(),
+            name=name,
+            histnorm="percent",
+            marker_color=colour,
+            opacity=0.65,
+            xbins={"start": low, "end": high, "size": (high - low) / BINS},
+            hovertemplate="%{x}: %{y:.1f}%<extra>" + name + "</extra>",
+        )
+    figure.add_vline(x=limit, line={"color": CONTROL, "width": 2, "dash": "dash"})
+    figure.add_annotation(
+        x=limit, y=1, yref="paper", text=f" threshold {limit:.2f}", showarrow=False, xanchor="left", yanchor="top"
+    )
+    figure.update_xaxes(title="distance between image and drawing (L2)")
+    figure.update_yaxes(title="images, %")
+    finish(figure, height=340, legend=True, barmode="overlay")
+    return figure.update_layout(margin={"t": 40})
+
+
+def rocs(curves: Mapping[str, Roc], rate: float) -> go.Figure:
+    """Detection against false-positive rate, one line for each attack, and the rate that the threshold is set for."""
+    figure = go.Figure()
+    for k, (name, curve) in enumerate(curves.items()):
+        figure.add_scatter(
+            x=curve.false.tolist(),
+            y=curve.true.tolist(),
+            name=f"{name}, area {curve.area:.2f}",
+            mode="lines",
+            line={"color": OTHERS[k % len(OTHERS)], "dash": DASHES[k % len(DASHES)], "width": 2},
+            hovertemplate="%{y:.1%} at %{x:.1%}<extra>" + name + "</extra>",
+        )
+    figure.add_scatter(
+        x=[0, 1], y=[0, 1], mode="lines", name="guessing, area 0.50", line={"color": CONTROL, "width": 1, "dash": "dot"}
+    )
+    figure.add_vline(x=rate, line={"color": CONTROL, "width": 1})
+    figure.update_xaxes(title="clean images flagged", range=[-0.01, 1.01], tickformat=".0%")
+    figure.update_yaxes(title="attacked images flagged", range=[0, 1.02], tickformat=".0%")
+    finish(figure, height=440, legend=True)
+    return figure.update_layout(margin={"t": 20 + 22 * ((len(curves) + 2) // 2)})

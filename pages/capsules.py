@@ -1,0 +1,17 @@
+"""Capsules: what a capsule network sees, whether it is more robust, and whether its drawing gives attacks away."""
+
+import streamlit as st
+
+from lab.ui import capsules_page as page
+from lab.ui.start import start
+
+start()
+setup = page.settle(page.choose())
+if setup is None:
+    st.info("Choose settings that work in the sidebar; the reason is written there.")
+    st.stop()
+shown = page.computed(setup)
+if shown is not None:
+    with st.container(key="result"):
+        page.show(shown)
+        page.details(shown)
