@@ -16,9 +16,10 @@ from torch import Tensor
 from lab.attacks.catalog import find as find_attack
 from lab.data import load_data
 from lab.data.catalog import of_task
-from lab.defenses.catalog import CATALOG, DETECTORS, Spec, detector, transformation
+from lab.defenses.catalog import CATALOG, DETECTORS, Spec, defend, detector, transformation
 from lab.defenses.detect import capsules_of
 from lab.defenses.preprocess import BitDepth, Median
+from lab.evaluation.checks import Check, sanity
 from lab.evaluation.defended import Attackers, Detection, Trial, detected, distilled, transformed
 from lab.evaluation.predict import predict
 from lab.figures import defenses as figures
@@ -34,6 +35,7 @@ from lab.ui.about import short_citation
 from lab.ui.forms import form
 from lab.ui.jobs import Job, forget, outcome
 from lab.ui.result import Tile, link_here, load, run_button, show_tiles
+from lab.ui.robustness_page import show_checks
 from lab.ui.scenario import TASKS, pick_task
 from lab.ui.show import Offer, attempt, offer_files, show_chart
 
@@ -51,6 +53,8 @@ COUNTS = {"mnist": (20, 50, 100, 200, 500), "fashion_mnist": (20, 50, 100, 200, 
 """Images to choose from, by task; the third, of photographs the second, to begin with."""
 STEPS = {"mnist": 40, "fashion_mnist": 40, "imagenet": 10}
 """Iterations to begin with."""
+CHECKED = 30
+"""Images of the sanity checks, at most."""
 SMALLER = 0.75
 """Of the usual size of a picture, so that four stand side by side."""
 WIDE = 100
@@ -360,6 +364,8 @@ def _details(shown: Shown) -> None:
     tabs: dict[str, Callable[[Shown], None]] = {}
     if shown.detection is not None:
         tabs["ROC and threshold"] = _threshold
+    if shown.setup.defense in CATALOG:
+        tabs["Can it be believed?"] = _believed
     tabs |= {"Image by image": _table, "How it works": _how, "Take away": _take_away}
     for tab, draw in zip(st.tabs(list(tabs), key="guard_tabs", on_change="rerun"), tabs.values(), strict=True):
         if tab.open:
@@ -392,6 +398,31 @@ def _threshold(shown: Shown) -> None:
         "Each point is a threshold: how many clean images it rejects, and how many of those that fool the model. The "
         "aware attacker aimed at the present threshold only.",
     )
+
+
+def _believed(shown: Shown) -> None:
+    """The sanity checks of the Robustness page, of the model behind its defense as a naive attacker sees it."""
+    setup = shown.setup
+    few = shown.data.rows(slice(0, CHECKED if setup.task != "imagenet" else 4))
+    eps = setup.eps or LARGE[setup.task] / 255
+    st.caption(
+        f"Seven questions to the naive attacker's figure, at {scaled(eps, 'linf')} on {len(few.y)} images: the model "
+        "behind the defense, attacked as if its gradient were to be trusted. A red answer says that it is not."
+    )
+
+    def work(job: Job) -> tuple[Check, ...]:
+        found: tuple[Check, ...] = ()
+        model = load(setup.model, job)
+        params: dict[str, Any] = dict(setup.params)
+        behind = defend(setup.defense, model, seed=setup.seed, **params)
+        for check in sanity(behind, few.x, few.y, eps, source=model, seed=setup.seed, cancel=job.cancelled):
+            job.partial = found = (*found, check)
+            job.tell(len(found) / 7, check.question)
+        return found
+
+    found = outcome("believed", setup.key, f"Questioning {setup.inline}", work, show_checks)
+    if found:
+        show_checks(found)
 
 
 def _table(shown: Shown) -> None:

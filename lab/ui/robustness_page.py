@@ -289,13 +289,13 @@ def checks(shown: Shown) -> None:
         return tuple(found)
 
     slot = (key, setup.task, setup.count, eps, setup.seed)
-    found = outcome("checks", slot, f"Questioning {setup.names[key]}", work, _checks)
+    found = outcome("checks", slot, f"Questioning {setup.names[key]}", work, show_checks)
     if found:
-        _checks(found)
+        show_checks(found)
 
 
-def _checks(found: Sequence[Check]) -> None:
-    """The answers so far."""
+def show_checks(found: Sequence[Check]) -> None:
+    """The answers so far, each with its evidence."""
     for k, check in enumerate(found):
         mark = {True: ":green[:material/check_circle:]", False: ":red[:material/cancel:]", None: ":material/help:"}
         with st.container(horizontal=True, vertical_alignment="center", key=f"check_{k}"):

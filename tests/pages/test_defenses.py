@@ -13,6 +13,7 @@ from lab.defenses.catalog import DETECTORS
 from lab.defenses.smoothing import certify
 from lab.evaluation.defended import Attackers, transformed
 from lab.evaluation.standing import standing
+from lab.ui import guard_view
 from tests.pages.test_pages import open_page, settle, table, verdict
 
 FEW = {"d_count_mnist": "20", "d_steps_mnist": "10"}
@@ -72,6 +73,14 @@ def test_distillation_falls_once_the_temperature_is_known() -> None:
     _, _, naive, adaptive, _ = bars[1]["y"]
     assert naive >= 0.8
     assert adaptive <= 0.1
+
+
+def test_the_naive_figure_is_found_out_by_the_sanity_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guard_view, "CHECKED", 10)
+    at = page(d_model_mnist_False="Fully connected net, 100-100")
+    told = " ".join(m.value for m in tab(at, "guard_tabs", "Can it be believed?").markdown)
+    assert ":red[:material/cancel:] **Do the gradients tell anything?**" in told
+    assert ":red[:material/cancel:] **Is white box at least as strong as black box and transfer?**" in told
 
 
 def test_the_results_can_be_taken_away_with_a_link() -> None:
