@@ -22,6 +22,8 @@ from lab.ui.start import PAGES
 
 REFERENCE_EPS = {"mnist": 0.3, "fashion_mnist": 0.1}
 """The epsilon at which models of a task are compared."""
+ABREAST = 3
+"""Cards side by side."""
 
 
 @cache
@@ -61,10 +63,11 @@ def example() -> None:
 
 def ways_on() -> None:
     """A card for each page but this."""
-    for column, page in zip(st.columns(len(PAGES) - 1), PAGES[1:], strict=True):
-        with column.container(border=True, height="stretch"):
-            link_to(page.path, f"**{page.title}**", icon=page.icon)
-            st.markdown(page.about)
+    for first in range(1, len(PAGES), ABREAST):
+        for column, page in zip(st.columns(ABREAST), PAGES[first : first + ABREAST], strict=False):
+            with column.container(border=True, height="stretch"):
+                link_to(page.path, f"**{page.title}**", icon=page.icon)
+                st.markdown(page.about)
 
 
 def _attacked(card: Card) -> str:
