@@ -15,6 +15,7 @@ from lab import devices
 from lab.analysis.activations import Depth
 from lab.analysis.study import Study
 from lab.attacks.catalog import find
+from lab.models.catalog import name_elsewhere
 
 PACKAGES = ("torch", "torchvision", "numpy", "pillow")
 
@@ -109,7 +110,7 @@ def python(request: Request) -> str:
         (
             "import lab",
             "",
-            f'model = lab.load_model("{request.model}")',
+            f'model = lab.load_model("{name_elsewhere(request.model)}")',
             image,
             "y = model(x).argmax(1)  # the class that the model sees",
             "result = lab.attack(",

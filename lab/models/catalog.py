@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import re
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -125,6 +126,8 @@ def _torchvision(name: str) -> ModelSpec:
 
 
 CATALOG: Mapping[str, ModelSpec] = _specs()
+ENDING = ".safetensors"
+"""Of a weights file's name."""
 MOST_OWN = 32
 """Nets that people trained and that are kept; the oldest is let go for a new one."""
 
@@ -165,8 +168,17 @@ def is_own(key: str) -> bool:
         return key in _own
 
 
+def name_elsewhere(key: str) -> str:
+    """What a model is called where only the catalogue is known: its key, or the file that an own net is saved as."""
+    if not is_own(key):
+        return key
+    return re.sub(r"\W+", "_", find(key).card().name.rpartition(": ")[2]).strip("_").lower() + ENDING
+
+
 def find(key: str) -> ModelSpec:
     """The catalogue's entry for a key; any torchvision classifier has one, listed or not, and so has a kept own net.
+
+    The path of a safetensors file with its card beside it is a key, too.
 
     Raises:
         ModelError: where there is no such model.
@@ -176,6 +188,9 @@ def find(key: str) -> ModelSpec:
     with _own_lock:
         if key in _own:
             return _own[key]
+    if str(key).endswith(ENDING):
+        file = Path(key)
+        return ModelSpec(key, partial(shipped_card, file), partial(load_shipped, file))
     task, _, name = str(key).partition("/")
     if task == "imagenet" and name:
         zoo.weights_of(name)
@@ -193,7 +208,8 @@ def load_model(key: str) -> Classifier:
     """A model of the catalogue, in eval mode, frozen, on the lab's device, convolutions in channels-last order.
 
     Args:
-        key: e.g. "imagenet/efficientnet_lite0", "mnist/cnn", "imagenet/resnet50".
+        key: e.g. "imagenet/efficientnet_lite0", "mnist/cnn", "imagenet/resnet50"; or the path of a safetensors file
+            that was saved on the Defenses page or by `python -m lab train`.
 
     Returns:
         Images [N,C,H,W] in [0,1] -> logits [N,K]; `.card` says what is known of it.

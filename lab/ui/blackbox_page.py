@@ -23,6 +23,7 @@ from lab.figures import blackbox as figures
 from lab.figures.pictures import bytes_of, enlarge
 from lab.models.cards import Card
 from lab.models.catalog import find as find_model
+from lab.models.catalog import name_elsewhere
 from lab.params import Value
 from lab.tensors import Images
 from lab.types import ImageError
@@ -436,8 +437,8 @@ def take_away(shown: Shown) -> None:
     given = " ".join(f"--param {name}={value}" for name, value in setup.params.items())
     initial = f"--initial {setup.chosen} " if setup.chosen.isdecimal() else ""
     st.code(
-        f"python -m lab blackbox --oracle {setup.oracle} --dataset {setup.task} {initial}--limit {setup.tests} "
-        f"--budget {setup.budget} --eps {setup.eps:.4g} --seed {setup.seed} {given}",
+        f"python -m lab blackbox --oracle {name_elsewhere(setup.oracle)} --dataset {setup.task} {initial}"
+        f"--limit {setup.tests} --budget {setup.budget} --eps {setup.eps:.4g} --seed {setup.seed} {given}",
         language="bash",
         wrap_lines=True,
     )

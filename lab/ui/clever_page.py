@@ -21,6 +21,7 @@ from lab.defenses.preprocess import Preprocessed, staircase
 from lab.figures import clever as figures
 from lab.figures.attack import NORM_NAMES
 from lab.figures.clever import written
+from lab.models.catalog import name_elsewhere
 from lab.ui.jobs import Job, forget, outcome
 from lab.ui.result import link_here, load, run_button
 from lab.ui.scenario import Aim, Subject, aim_in_link, shared, subject_in_link, tell_of_link
@@ -517,8 +518,8 @@ def take_away(shown: Shown, attacks: tuple[Reached, ...] | None) -> None:
         st.markdown("**The command that scores the first images of the set**")
         number = {"l1": "1", "l2": "2", "linf": "inf"}[setup.norm]
         st.code(
-            f"python -m lab clever --model {setup.about.card.key} --dataset {setup.about.dataset} --limit 10 --norm "
-            f"{number} "
+            f"python -m lab clever --model {name_elsewhere(setup.about.card.key)} "
+            f"--dataset {setup.about.dataset} --limit 10 --norm {number} "
             f"--batches {setup.batches} --samples {setup.samples} --radius {setup.radius:.6g} --order {setup.order} "
             f"--seed {setup.aim.seed}",
             language="bash",

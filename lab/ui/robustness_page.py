@@ -21,7 +21,7 @@ from lab.figures import robustness as figures
 from lab.figures.attack import scaled
 from lab.models.cards import Card
 from lab.models.catalog import find as find_model
-from lab.models.catalog import is_here
+from lab.models.catalog import is_here, name_elsewhere
 from lab.types import LabError, ParamError
 from lab.ui import cache, own
 from lab.ui.jobs import Job, forget, outcome
@@ -411,8 +411,9 @@ def take_away(shown: Shown) -> None:
     )
     st.markdown("**The command that measures it again**")
     st.code(
-        f"python -m lab evaluate --models {','.join(setup.models)} --attacks {','.join(setup.attacks)} "
-        f"--eps {','.join(f'{e:.6g}' for e in setup.eps)} --norm {setup.norm} --dataset {of_task(setup.task).key} "
+        f"python -m lab evaluate --models {','.join(map(name_elsewhere, setup.models))} "
+        f"--attacks {','.join(setup.attacks)} --eps {','.join(f'{e:.6g}' for e in setup.eps)} --norm {setup.norm} "
+        f"--dataset {of_task(setup.task).key} "
         f"--limit {len(ids)} --seed {setup.seed} --param steps={setup.steps}",
         language="bash",
         wrap_lines=True,

@@ -22,6 +22,7 @@ from lab.evaluation.predict import predict
 from lab.figures import training as figures
 from lab.figures.attack import scaled
 from lab.models.catalog import find as find_model
+from lab.models.catalog import name_elsewhere
 from lab.models.weights import save_weights
 from lab.params import Value
 from lab.training.course import MEASURED, STEPS, WAYS, Course, Folder, Plan, Trained, card
@@ -364,16 +365,16 @@ def _saved(key: str, net: nn.Module) -> None:
     folder = Folder()
     file = folder.path / "net"
     save_weights(net, file, about={"architecture": about.details["architecture"]})
-    stem = re.sub(r"\W+", "_", about.name.removeprefix(own.MARK)).strip("_").lower()
+    name = name_elsewhere(about.key)
     offer_files(
-        stem,
+        name.removesuffix(".safetensors"),
         f"{PREFIX}files",
         (
             Offer("Weights (.safetensors)", "safetensors", "application/octet-stream", file.read_bytes()),
             Offer("Card (.json)", "json", "application/json", json.dumps(about.details, indent=2, ensure_ascii=False)),
         ),
     )
-    st.caption(f"With both files in one folder: `lab.models.catalog.load_shipped(Path('{stem}.safetensors'))`.")
+    st.caption(f"With both files in one folder: `lab.load_model('{name}')`, and `--model {name}` on the command line.")
 
 
 @dataclass(frozen=True)

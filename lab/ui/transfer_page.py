@@ -21,6 +21,7 @@ from lab.figures import transfer as figures
 from lab.figures.transfer import Point, What
 from lab.models.cards import Card
 from lab.models.catalog import find as find_model
+from lab.models.catalog import name_elsewhere
 from lab.models.ensemble import Ensemble, Fuse
 from lab.params import Value
 from lab.types import DataError
@@ -536,8 +537,9 @@ def take_away(shown: Shown) -> None:
     st.markdown("**The command that measures it again**")
     given = " ".join(f"--param {k}={_plain(v)}" for k, v in setup.method.params.items() if v is not None)
     st.code(
-        f"python -m lab transfer --models {','.join(setup.models)} --attack {setup.method.spec.key} "
-        f"--dataset {_dataset(setup.task)} --limit {setup.count} --seed {setup.seed} {given}",
+        f"python -m lab transfer --models {','.join(map(name_elsewhere, setup.models))} "
+        f"--attack {setup.method.spec.key} --dataset {_dataset(setup.task)} --limit {setup.count} "
+        f"--seed {setup.seed} {given}",
         language="bash",
         wrap_lines=True,
     )

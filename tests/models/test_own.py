@@ -1,5 +1,6 @@
 """Nets that people train: kept, bounded, hidden from others, and never changed."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -7,8 +8,10 @@ import torch
 
 import lab
 from lab.models import catalog
-from lab.models.catalog import CATALOG, add_own, find, is_here, is_own
+from lab.models.catalog import CATALOG, add_own, find, is_here, is_own, name_elsewhere
 from lab.models.nets import build
+from lab.models.weights import save_weights
+from lab.report import Request, python
 from lab.types import ModelError
 
 
@@ -71,3 +74,23 @@ def test_the_oldest_is_let_go(card, monkeypatch):
     assert [is_own(key) for key in keys] == [True, False, True, True]
     with pytest.raises(ModelError, match="there is no model"):
         lab.load_model(keys[1])
+
+
+def test_a_saved_net_is_loaded_by_the_path_of_its_file(tmp_path):
+    trained, told = net(), CATALOG["mnist/softmax"].card().details
+    file = tmp_path / "my_net.safetensors"
+    save_weights(trained, file, about={"architecture": "softmax"})
+    file.with_suffix(".json").write_text(json.dumps({**told, "key": "mnist/own", "name": "Mine"}))
+    model = lab.load_model(str(file))
+    x = torch.rand(2, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(model(x), trained(x))
+    assert (model.card.name, model.card.task) == ("Mine", "mnist")
+    with pytest.raises(ModelError, match=r"other.json is missing"):
+        lab.load_model(str(tmp_path / "other.safetensors"))
+
+
+def test_a_script_elsewhere_names_an_own_net_by_its_file(card):
+    key = add_own(replace(card, name="My: Fast, 5 epochs (2)"), net())
+    assert name_elsewhere(key) == "fast_5_epochs_2.safetensors"
+    assert name_elsewhere("mnist/cnn") == "mnist/cnn"
+    assert 'lab.load_model("fast_5_epochs_2.safetensors")' in python(Request(key, "mnist", "0", "fgsm"))
