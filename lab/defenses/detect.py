@@ -9,6 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from lab import devices
 from lab.defenses.preprocess import BitDepth, Median, Preprocessed
 from lab.models.capsnet import CapsNet
 from lab.models.cards import Classifier
@@ -96,8 +97,9 @@ def capsules_of(model: Model) -> CapsNet:
 
 def scores(detector: Score, model: Model, x: Tensor, rows: int = 256) -> Tensor:
     """How suspicious images [N,C,H,W] are [N], on the CPU, in parts that fit into memory."""
+    device = devices.of(model, x)
     with torch.no_grad():
-        return torch.cat([detector(model, part).cpu() for part in x.split(rows)])
+        return torch.cat([detector(model, part.to(device)).cpu() for part in x.split(rows)])
 
 
 def threshold(clean: Tensor, rate: float) -> float:

@@ -111,6 +111,19 @@ class Softmaxed(nn.Module):
         return logits.softmax(1).clamp(min=torch.finfo(logits.dtype).tiny).log()
 
 
+class Cooled(nn.Module):
+    """A model whose logits are divided by a temperature, so that the usual loss has a gradient again."""
+
+    def __init__(self, model: Model, temperature: float) -> None:
+        super().__init__()
+        self.model, self.temperature = model, temperature
+        self.eval()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits [N,K]."""
+        return self.model(x) / self.temperature
+
+
 def transformed(
     key: str,
     model: Model,
@@ -176,7 +189,7 @@ def distilled(
     plans: list[tuple[str, str, Model]] = [
         ("oblivious", "attacks the ordinary net and hopes that it carries over", teacher),
         ("naive", "follows the gradient of the distilled net's probabilities, which vanishes", Softmaxed(student)),
-        ("adaptive", "divides its logits by the temperature first", lambda z: student(z) / temperature),
+        ("adaptive", "divides its logits by the temperature first", Cooled(student, temperature)),
     ]
     yield from _trials(plans, True, teacher, student, x, y, attackers, watch)
 

@@ -13,6 +13,7 @@ import streamlit as st
 import torch
 from torch import Tensor
 
+from lab import devices
 from lab.attacks.catalog import find as find_attack
 from lab.data import load_data
 from lab.data.catalog import of_task
@@ -342,8 +343,8 @@ def _column(shown: Shown, trial: Trial, index: int) -> list[Tile]:
     if setup.defense == "reconstruction":
         net = capsules_of(model)
         with torch.no_grad():
-            seen = net.explore(x)
-            drawn = net.reconstruct(seen.capsules, seen.lengths.argmax(1))
+            seen = net.explore(x.to(devices.of(net, x)))
+            drawn = net.reconstruct(seen.capsules, seen.lengths.argmax(1)).cpu()
         return [top, Tile("Its drawing", drawn[0], said)]
     params: dict[str, Any] = dict(setup.params)
     few, soft = BitDepth(params["bits"])(x), Median(params["median"])(x)
