@@ -365,9 +365,10 @@ def _details(shown: Shown) -> None:
     tabs: dict[str, Callable[[Shown], None]] = {}
     if shown.detection is not None:
         tabs["ROC and threshold"] = _threshold
+    tabs["Image by image"] = _table
     if shown.setup.defense in CATALOG:
         tabs["Can it be believed?"] = _believed
-    tabs |= {"Image by image": _table, "How it works": _how, "Take away": _take_away}
+    tabs |= {"How it works": _how, "Take away": _take_away}
     for tab, draw in zip(st.tabs(list(tabs), key="guard_tabs", on_change="rerun"), tabs.values(), strict=True):
         if tab.open:
             with tab:
