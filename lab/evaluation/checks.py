@@ -128,7 +128,7 @@ def _logits(logits: Tensor) -> Check:
     said = (
         "The outputs look like probabilities: gradients through a softmax vanish where the model is sure."
         if alike
-        else "The outputs are not probabilities, so that gradients do not vanish in a softmax."
+        else "The outputs are no probabilities: no softmax is in the model. Whether that of the loss saturates is next."
     )
     evidence = {
         "smallest output": low,
@@ -212,7 +212,7 @@ def _steps(case: Case) -> Check:
     elif gained > 0.1:
         said = f"More steps and starts break {gained:.0%} more: the short attack had not come to its end."
     else:
-        said = "More steps and starts do not hurt, and change little: the attack had come to its end."
+        said = "More steps and starts do not hurt, and change little: the attack had come to its end, or is blind."
     told = tuple({"PGD": name, "accuracy": f"{a:.1%}"} for name, a in rows)
     return Check("Do more steps and restarts not hurt the attack?", not worse, said, told)
 

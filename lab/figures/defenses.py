@@ -37,9 +37,7 @@ def worth(trials: Sequence[Trial], y: Tensor) -> go.Figure:
             y=values,
             name=name,
             marker_color=colour,
-            text=[f"{v:.0%}" for v in values],
-            textposition="inside",
-            insidetextanchor="start",
+            offsetgroup=name,
             error_y={
                 "array": [high - v for v, (_, high) in zip(values, ends, strict=True)],
                 "arrayminus": [v - low for v, (low, _) in zip(values, ends, strict=True)],
@@ -47,8 +45,18 @@ def worth(trials: Sequence[Trial], y: Tensor) -> go.Figure:
             },
             hovertemplate="%{y:.1%}<extra>" + name + "</extra>",
         )
-    figure.update_yaxes(title="images classed right", range=[0, 1.06], tickformat=".0%")
-    return finish(figure, height=400, legend=True, barmode="group").update_layout(margin={"t": 40})
+        figure.add_scatter(
+            x=names[: len(values)],
+            y=[high for _, high in ends],
+            mode="text",
+            text=[f"{v:.0%}" for v in values],
+            textposition="top center",
+            offsetgroup=name,
+            showlegend=False,
+            hoverinfo="skip",
+        )
+    figure.update_yaxes(title="images classed right", range=[0, 1.12], tickformat=".0%")
+    return finish(figure, height=400, legend=True, barmode="group", scattermode="group").update_layout(margin={"t": 40})
 
 
 def shares(trials: Sequence[Trial], y: Tensor) -> go.Figure:
@@ -66,16 +74,22 @@ def shares(trials: Sequence[Trial], y: Tensor) -> go.Figure:
             y=values,
             name=name,
             marker_color=colour,
-            text=[f"{v:.0%}" if v >= 0.03 else "" for v in values],
+            text=[f"{v:.0%}" if v >= 0.06 else "" for v in values],
             textposition="inside",
+            textangle=0,
             hovertemplate="%{y:.1%}<extra>" + name + "</extra>",
         )
     figure.update_yaxes(title="images", range=[0, 1.01], tickformat=".0%")
     return finish(figure, height=400, legend=True, barmode="stack").update_layout(margin={"t": 40})
 
 
-def suspicion(found: Detection) -> go.Figure:
-    """Histograms of the scores of held-out clean images and of those that fool the model, with the threshold."""
+def suspicion(found: Detection, unit: str) -> go.Figure:
+    """Histograms of the scores of held-out clean images and of those that fool the model, with the threshold.
+
+    Args:
+        found: the detector at work.
+        unit: what its score is.
+    """
     figure = go.Figure()
     groups: list[tuple[str, str, Tensor]] = [("clean", CLEAN, found.held)]
     for attacker, colour in (("oblivious", ADVERSARIAL), ("adaptive", OTHERS[2])):
@@ -99,9 +113,9 @@ def suspicion(found: Detection) -> go.Figure:
         x=found.limit,
         line={"dash": "dash"},
         annotation_text=f"threshold {found.limit:.3g}",
-        annotation_position="bottom right",
+        annotation_position="top right",
     )
-    figure.update_xaxes(title="how suspicious the detector finds an image")
+    figure.update_xaxes(title=f"score: {unit}")
     figure.update_yaxes(title="share of the images", tickformat=".0%")
     return finish(figure, height=340, legend=True, barmode="overlay").update_layout(margin={"t": 60})
 
@@ -123,7 +137,7 @@ def characteristic(curves: Mapping[str, Roc], false: float) -> go.Figure:
         x=false,
         line={"dash": "dash", "width": 1},
         annotation_text=f"threshold: {false:.1%}",
-        annotation_position="bottom right",
+        annotation_position="top right",
     )
     figure.update_xaxes(title="clean images rejected", range=[-0.01, 1], tickformat=".0%")
     figure.update_yaxes(title="fooling images rejected", range=[0, 1.02], tickformat=".0%")
@@ -157,13 +171,24 @@ def certified(
         figure.add_scatter(
             x=[r for r, _ in points],
             y=[a for _, a in points],
-            mode="lines+markers",
-            line={"color": colour, "dash": "dot"},
+            error_y={
+                "array": [wilson(round(a * len(y)), len(y))[1] - a for _, a in points],
+                "arrayminus": [a - wilson(round(a * len(y)), len(y))[0] for _, a in points],
+                "thickness": 1,
+            },
+            mode="markers",
+            marker={"color": colour, "size": 9},
             name=f"under attack: {name}",
             hovertemplate="at %{x:.2f}: %{y:.1%}<extra>under attack, " + name + "</extra>",
         )
-    figure.add_vline(x=cap, line={"dash": "dash", "width": 1}, annotation_text="no more looks, no larger radius")
-    figure.update_xaxes(title="L2 radius", rangemode="tozero")
+    figure.add_vline(
+        x=cap,
+        line={"dash": "dash", "width": 1},
+        annotation_text=f"at most {cap:.2f}",
+        annotation_position="bottom right",
+    )
+    furthest = max([cap, *(r for points in empirical.values() for r, _ in points)])
+    figure.update_xaxes(title="L2 radius", range=[-0.02 * furthest, 1.05 * furthest])
     figure.update_yaxes(title="images classed right", range=[0, 1.03], tickformat=".0%")
     return finish(figure, height=400, legend=True).update_layout(margin={"t": 60})
 

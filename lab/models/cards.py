@@ -134,6 +134,11 @@ class Card:
         found = [r for r in self.robust if r.norm == "linf" and abs(r.eps - eps) < 1e-9]
         return min(found, key=lambda r: r.accuracy, default=None)
 
+    def measured(self, attack: str, eps: float) -> Robust | None:
+        """The lowest accuracy measured under an attack at this epsilon (L-infinity), None where none was measured."""
+        found = [r for r in self.robust if (r.attack, r.norm) == (attack, "linf") and abs(r.eps - eps) < 1e-6]
+        return min(found, key=lambda r: r.accuracy, default=None)
+
     @property
     def task(self) -> str:
         """The label space: "imagenet", "mnist" or "fashion_mnist"; models of one task can be compared."""

@@ -258,6 +258,12 @@ def sentence(shown: Shown, best: Reached | None) -> str:
     """What was estimated and what was found, with numbers."""
     card, norm = shown.setup.about.card, shown.setup.norm
     size = written(shown.score, norm)
+    if best is not None and best.distance < shown.score and not shown.flat:
+        return (
+            f"CLEVER's estimate for **{card.name}**, **{size}** in {NORM_NAMES[norm]}, is too large: "
+            f"{find_attack(best.attack).name} makes it see *{card.classes[best.seen]}* at "
+            f"**{written(best.distance, norm)}**."
+        )
     told = (
         f"CLEVER estimates that **{card.name}** goes on seeing *{card.classes[shown.seen]}* in every picture nearer "
         "than "
@@ -318,9 +324,8 @@ def _warn(shown: Shown, best: Reached | None) -> None:
         )
     elif best is not None and best.distance < shown.score:
         st.error(
-            f"{find_attack(best.attack).name} found another class at {written(best.distance, shown.setup.norm)}, "
-            "nearer than the "
-            "estimated bound: here the estimate is wrong. More batches and samples may lower it.",
+            "An attack got in under the estimate: the steepest gradient around this picture was not sampled. More "
+            "samples may lower the estimate; a line that is flat in Convergence does not say that they will not.",
             icon=":material/gpp_bad:",
         )
     doubted = [shown.name(t) for t, p in enumerate(shown.found.p_value[0].tolist()) if p < DOUBT]
@@ -450,7 +455,8 @@ def critique(shown: Shown) -> None:
     if rows:
         st.dataframe(rows, hide_index=True, width="stretch", key="staircase")
         st.caption(
-            "The same seed, budget and radius in all three rows. An attack that needs gradients is misled as well."
+            "The same seed, budget and radius in all three rows. An attack that needs gradients is misled as well; and "
+            "behind the staircase the smallest steps of one that passes by it are rounded away, so that it needs more."
         )
 
 

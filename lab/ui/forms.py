@@ -222,6 +222,8 @@ def _size(p: Param, label: str, key: str, start: Value, values: Mapping[str, Val
 
 
 LABELS = {
+    "ramp": "Epsilon grows over, share",
+    "mix": "Weight of clean images",
     "eps": "Epsilon: size allowed",
     "alpha": "Step size",
     "steps": "Iterations",

@@ -56,6 +56,8 @@ STEPS = {"mnist": 40, "fashion_mnist": 40, "imagenet": 10}
 """Iterations to begin with."""
 CHECKED = 30
 """Images of the sanity checks, at most."""
+UNITS = {"squeezing": "L1 distance of the answers", "reconstruction": "L2 distance of the drawing"}
+"""What a detector's score is."""
 SMALLER = 0.75
 """Of the usual size of a picture, so that four stand side by side."""
 WIDE = 100
@@ -183,7 +185,14 @@ def _choose() -> Setup:
         left, right = st.columns(2)
         eps = float(
             left.number_input(
-                "Epsilon (n/255)", 0.25, 255.0, LARGE[task], key=f"{PREFIX}eps_{task}", bind="query-params"
+                "Epsilon (n/255)",
+                0.25,
+                255.0,
+                LARGE[task],
+                key=f"{PREFIX}eps_{task}",
+                bind="query-params",
+                help="Not that of the other pages: on MNIST larger, because rounding to one bit undoes every change "
+                "that carries no pixel across one half; on Fashion-MNIST smaller, where little stands.",
             )
         )
         if attack != "fgsm":
@@ -288,13 +297,13 @@ def _sentence(shown: Shown) -> str:
             f"{setup.inline} {told}. An attacker who knows it brings **{past:.0%}** past it. "
             f"The price: {shown.detection.false:.1%} of clean images rejected."
         )
-    careless = min(trials[a].accuracy(y) for a in ("oblivious", "naive") if a in trials)
     cost = clean.undefended(y) - clean.accuracy(y)
     price = f"costs {cost:.0%} of the clean images" if cost > 0.004 else "costs nothing on clean images"
+    naive = f", **{trials['naive'].accuracy(y):.0%}** if they follow its gradient as it is" if "naive" in trials else ""
     return (
-        f"Behind {setup.inline}, **{careless:.0%}** of the images stand {setup.method} by "
-        f"attackers who do not reckon with it, and **{best.accuracy(y):.0%}** the best attack on each; without it "
-        f"{trials['oblivious'].undefended(y):.0%}. It {price}."
+        f"Behind {setup.inline} {setup.method} leaves **{trials['oblivious'].accuracy(y):.0%}** of the images if the "
+        f"attacker does not know of it{naive}, and **{best.accuracy(y):.0%}** under the best attack on each; without "
+        f"it {trials['oblivious'].undefended(y):.0%}. It {price}."
     )
 
 
@@ -306,7 +315,16 @@ def _verdict(shown: Shown) -> None:
         "worth",
         f"The first {len(shown.data.y)} test images, wrong ones included"
         + ("" if shown.detection else "; bars are 95% intervals")
-        + f". {how}. The fall from left to right is what the defense owed to its attackers' ignorance.",
+        + f". {how}. {_reading(shown)}",
+    )
+
+
+def _reading(shown: Shown) -> str:
+    if shown.detection is not None:
+        return "What counts is the orange part of the last bar, and a better attack may enlarge it."
+    return (
+        "What counts is the last bar, and a better attack may lower it; what the others have above it is owed to their "
+        "attackers' ignorance. A naive bar above the unaware one shows that the defense misleads gradients."
     )
 
 
@@ -319,8 +337,13 @@ def _pictures(shown: Shown) -> None:
     )
     label = int(shown.data.y[index])
     st.caption(
-        f"It shows: {setup.card.classes[label]}. Above what is sent in, below what the defense makes of it; each with "
-        "what the model sees."
+        f"It shows: {setup.card.classes[label]}. "
+        + (
+            "What"
+            if setup.defense == DISTILLATION
+            else "Above what is sent in, below what the defense makes of it; what"
+        )
+        + " the model sees is below each."
     )
     wide = setup.card.input_shape[2] > WIDE
     left_out = ("any", "naive") if wide else ("any",)
@@ -334,7 +357,8 @@ def _column(shown: Shown, trial: Trial, index: int) -> list[Tile]:
     title = {"none": "Clean", "oblivious": "Unaware attacker", "naive": "Naive attacker", "adaptive": "Aware attacker"}
     top = Tile(title[trial.attacker], x[0], _seen(model, x, setup.card))
     if setup.defense == DISTILLATION:
-        return [top, Tile("Distilled net", x[0], _seen(cache.model(f"{setup.task}/cnn_distilled"), x, setup.card))]
+        student = _seen(cache.model(f"{setup.task}/cnn_distilled"), x, setup.card)
+        return [Tile(top.title, x[0], f"Ordinary net: {top.caption}. Distilled net: {student}.")]
     if setup.defense in CATALOG:
         changed = transformation(setup.defense, setup.seed, **dict(setup.params))(x).clamp(0, 1)
         return [top, Tile("Behind it", changed[0], _seen(model, changed, setup.card))]
@@ -357,7 +381,7 @@ def _column(shown: Shown, trial: Trial, index: int) -> list[Tile]:
 
 def _seen(model: Model, x: Tensor, card: Card) -> str:
     p = predict(model, x).softmax(1)[0]
-    return f"{card.classes[int(p.argmax())]}, {float(p.max()):.0%}"
+    return f"seen as {card.classes[int(p.argmax())]}, {float(p.max()):.0%}"
 
 
 def _details(shown: Shown) -> None:
@@ -381,7 +405,7 @@ def _threshold(shown: Shown) -> None:
     if found is None:
         return
     show_chart(
-        figures.suspicion(found),
+        figures.suspicion(found, UNITS[shown.setup.defense]),
         "suspicion",
         f"The threshold lets {found.rate:.0%} of {len(found.calibration):,} clean images be rejected, drawn at random; "
         f"of {len(found.held):,} others it rejects {found.false:.1%}. What lies right of it is rejected.",

@@ -243,8 +243,8 @@ def show(shown: Shown) -> None:
         f"The first {len(shown.found[0].right)} test images, wrong ones included; bars are 95% intervals. A curve is "
         "no "
         "better than its attack: an image that stands may fall to another one. A model that does well may only hide "
-        "its "
-        "gradients, which the first tab finds out.",
+        "its gradients, which *Can it be believed?* finds out. An image that falls at one size counts as fallen at all "
+        "larger ones, so that a curve never rises, even where the attack is weaker at a larger size.",
     )
 
 
@@ -316,14 +316,14 @@ def leaderboard(shown: Shown) -> None:
     rows: list[dict[str, Any]] = []
     for key in own.keys(task):
         card = _card(key)
-        robust = {r.attack: r for r in card.robust if r.norm == "linf" and abs(r.eps - eps) < 1e-9}
+        full, pgd = card.measured("autoattack", eps), card.measured("pgd", eps)
         rows.append(
             {
                 "model": card.name,
-                "AutoAttack": robust["autoattack"].accuracy if "autoattack" in robust else None,
-                "PGD": robust["pgd"].accuracy if "pgd" in robust else None,
+                "AutoAttack": full.accuracy if full else None,
+                "PGD": pgd.accuracy if pgd else None,
                 "clean": card.accuracy,
-                "images": robust["autoattack"].n if "autoattack" in robust else None,
+                "images": full.n if full else None,
             }
         )
     rows.sort(key=lambda r: (-(r["AutoAttack"] if r["AutoAttack"] is not None else -1), -(r["clean"] or 0)))

@@ -187,8 +187,9 @@ def _sentence(shown: Shown) -> str:
     n, half, whole = len(first.classes), setup.sigma, 2 * setup.sigma
     at = [first.accuracy(y[:n], r) for r in (0.0, half, whole)]
     return (
-        f"Whatever is done within an L2 distance of {half:g}, **{at[1]:.0%}** of these images stay classed right; "
-        f"within {whole:g}, **{at[2]:.0%}**. Each is certain to {1 - ALPHA:.1%}. Unchanged, {at[0]:.0%} are right."
+        f"**{setup.names[0]}**, smoothed with sigma {setup.sigma:g}, is certain to class **{at[1]:.0%}** of these {n} "
+        f"images right whatever is done within an L2 distance of {half:g}, and **{at[2]:.0%}** within {whole:g}; "
+        f"{at[0]:.0%} unchanged."
     )
 
 
@@ -199,9 +200,10 @@ def _curves(shown: Shown, key: str) -> None:
     show_chart(
         figures.certified({names[k]: v for k, v in shown.found.items()}, shown.data.y, attacked, setup.cap),
         key,
-        f"The first {len(shown.data.y)} test images, {setup.looks:,} looks each. The line is a proof, up to chance: no "
-        f"attack can get below it. The points are what PGD leaves ({STEPS} steps, {DRAWS} looks averaged at each): the "
-        f"truth lies between. So many looks certify {setup.cap:.2f} at most, even where all agree.",
+        f"The first {len(shown.data.y)} test images, {setup.looks:,} looks each. The line is a proof, up to a chance "
+        f"of {ALPHA:g} for each image: no attack gets below it. The points are what PGD leaves ({STEPS} steps, "
+        f"{DRAWS} looks averaged at each), with 95% intervals: the truth lies between. So many "
+        f"looks certify {setup.cap:.2f} at most, even where all agree.",
     )
 
 

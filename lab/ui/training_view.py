@@ -272,7 +272,7 @@ def _chart(epochs: tuple[Epoch, ...], plan: Plan, waiting: str, key: str) -> Non
     show_chart(
         figures.progress(epochs, plan.epochs, waiting=waiting),
         PREFIX + key,
-        f"{MEASURED} held images after every epoch: clean, under FGSM (one step of {size}) and under PGD "
+        f"{MEASURED} held-out images after every epoch: clean, under FGSM (one step of {size}) and under PGD "
         f"({STEPS} steps within {size}). Where FGSM's line stays high and PGD's falls, the net stands only the "
         "attack that it was trained against.",
     )
@@ -290,8 +290,8 @@ def _show(found: Trained) -> None:
     so_far = f"After {count}" if found.finished else f"Stopped after epoch {done.number} of {done.of}:"
     v = kept.validation
     st.markdown(
-        f"### {so_far} the net classes **{v['clean']:.0%}** of held images right, **{v['fgsm']:.0%}** under FGSM and "
-        f"**{v['robust']:.0%}** under PGD."
+        f"### {so_far} the net classes **{v['clean']:.0%}** of held-out images right, **{v['fgsm']:.0%}** under FGSM "
+        f"and **{v['robust']:.0%}** under PGD."
     )
     _warn(found)
     _chart(found.epochs, plan, "", "chart")
@@ -329,7 +329,10 @@ def _save(found: Trained, net: nn.Module) -> None:
     if button_place.button("Save", key=f"{PREFIX}save", width="stretch", icon=":material/save:"):
         st.session_state["_saving"] = asked
     if st.session_state.get("_saving") != asked:
-        st.caption("A saved net can be chosen on every page, by you alone, as long as this browser tab is open.")
+        st.caption(
+            "A saved net can be chosen on every page, by you alone, as long as this browser tab is open. Saving "
+            "measures it first, by a stronger attack than the chart's: PGD with 50 steps from two starts."
+        )
         return
     saved = cast("dict[Hashable, str]", st.session_state.setdefault("_saved", {}))
     if saved.get(asked) not in own.mine():
@@ -446,10 +449,9 @@ def _comparison(plan: Plan, trained: Course | None) -> None:
     )
     st.caption(
         f"The same attack on both: PGD, {LOOK} steps within {size}. Blue raises a pixel, red lowers it, white leaves "
-        f"it; full colour is ±{size}. For a standard net the change is a texture of its own. For a robust net it looks "
-        "more like the object, which it wipes out (Tsipras et al. 2019). Where the net does not look at all, mostly in "
-        "the background, the change is arbitrary: PGD moves every pixel by whole steps, however small the gradient. "
-        "The mean over random starts shows that as pale."
+        f"it; full colour is ±{size}. Both attacks darken the stroke and brighten what surrounds it; against a robust "
+        "net the change looks more like the object (Tsipras et al. 2019), and more of the stroke goes. On digits the "
+        "difference is small: a robust net here is mostly a threshold on single pixels, as its filters show."
     )
     st.markdown("**First-layer filters**")
     with st.container(horizontal=True, gap="large"):

@@ -27,6 +27,8 @@ SOURCES = {"mnist": "mnist/mlp", "fashion_mnist": "fashion_mnist/mlp"}
 STATED = {"mnist": 0.3, "fashion_mnist": 0.1}
 """Epsilon to begin with, at which the cards state AutoAttack."""
 COUNTS = (20, 50, 100, 200, 500)
+NEAR = 0.02
+"""Shares that differ by less are called alike."""
 NAMES = {
     "clean": "Clean",
     "fgsm": "FGSM",
@@ -135,30 +137,30 @@ def _computed(setup: Setup) -> Rows | None:
 
 
 def _sentence(setup: Setup, found: Rows) -> str:
-    """Who keeps most under the worst of these attacks, and what the best clean one keeps."""
-    told = {row["Model"]: row for row in _rows(setup, found) if row[NAMES["pgd"]] is not None}
-    if not told:
+    """Who keeps something under the worst of these attacks, and how many keep nothing."""
+    kept = {row["Model"]: min(v for v in row.values() if isinstance(v, float)) for row in _rows(setup, found)}
+    if not kept:
         return "Stopped before the first model was measured."
-    kept = {name: min(v for v in row.values() if isinstance(v, float)) for name, row in told.items()}
-    best = max(kept, key=lambda name: kept[name])
-    cleanest = max(told, key=lambda name: told[name][NAMES["clean"]])
-    said = f"**{best}** keeps most: {kept[best]:.0%} under the worst of these attacks"
-    return said + "." if best == cleanest else f"{said}; **{cleanest}**, the best without attack, {kept[cleanest]:.0%}."
+    first, *others = sorted(kept, key=lambda name: -kept[name])
+    near = [name for name in others if kept[name] > kept[first] - NEAR]
+    told = " and ".join(f"**{name}** ({kept[name]:.0%})" for name in (first, *near))
+    rest = max((kept[name] for name in others if name not in near), default=None)
+    keeps = "keep" if near else "keeps"
+    beyond = "" if rest is None else f"; of the others none keeps more than {rest:.0%}"
+    return f"Under the worst of these attacks {told} {keeps} most{beyond}."
 
 
 def _rows(setup: Setup, found: Rows) -> list[dict[str, Any]]:
     told = []
     for key, row in found:
         card = find_model(key).card()
-        measured = next(
-            (r for r in card.robust if (r.attack, r.norm) == ("autoattack", "linf") and abs(r.eps - setup.eps) < 1e-6),
-            None,
-        )
+        measured = card.measured("autoattack", setup.eps)
         values = {NAMES[name]: row.get(name) for name in NAMES}
         if row.get("autoattack") is None and measured is not None:
             values[NAMES["autoattack"]] = measured.accuracy
         told.append({"Model": card.name, **values})
-    return told
+    full = NAMES["autoattack"]
+    return sorted(told, key=lambda row: -(row[full] if row[full] is not None else row[NAMES["pgd"]] or 0))
 
 
 def _table(setup: Setup, found: Rows) -> None:
@@ -169,14 +171,14 @@ def _table(setup: Setup, found: Rows) -> None:
         width="stretch",
         height="content",
         key="zoo_table",
-        column_config=dict.fromkeys(NAMES.values(), percent) | {"Model": st.column_config.TextColumn(width=330)},
+        column_config=dict.fromkeys(NAMES.values(), percent) | {"Model": st.column_config.TextColumn(width="medium")},
     )
     source = find_model(setup.source).card().name
     st.caption(
         f"Accuracy on the first {setup.count} test images at {scaled(setup.eps, 'linf')} (L∞). Transfer: MI-FGSM's "
         f"images made on {source}, empty for that model itself. AutoAttack: the cards' figures on 1,000 official test "
-        "images, empty where none was measured at this epsilon. Who keeps much under PGD and nothing under "
-        "AutoAttack, or less under transfer than under PGD, only hides its gradients."
+        "images, empty where none was measured at this epsilon. Much under PGD and nothing under "
+        "AutoAttack, or less under transfer than under PGD, is the mark of hidden gradients."
     )
 
 

@@ -61,7 +61,8 @@ def test_an_attack_that_gets_in_under_the_score_is_told(monkeypatch: pytest.Monk
     near = clever_page.Reached("fmn", 1e-3, 5)
     monkeypatch.setattr(clever_page, "reached", lambda *args, **kwargs: iter([near]))
     at = page()
-    assert "FMN found another class at 0.001, nearer than the estimated bound" in at.error[0].value
+    assert "An attack got in under the estimate" in at.error[0].value
+    assert "is too large: FMN makes it see *5* at **0.001**" in verdict(at)
 
 
 def test_the_staircase_saturates_the_score_and_bpda_brings_it_back() -> None:

@@ -62,7 +62,7 @@ def test_the_leaderboard_is_that_of_the_cards_best_first() -> None:
     cards = [lab.load_model(key).card for key in lab.catalog()["models"] if key.startswith("mnist/")]
     assert len(shown) == len(cards)
     measured = {
-        c.name: r.accuracy for c in cards for r in c.robust if r.attack == "autoattack" and abs(r.eps - 0.3) < 1e-9
+        c.name: min(r.accuracy for r in c.robust if r.attack == "autoattack" and abs(r.eps - 0.3) < 1e-9) for c in cards
     }
     assert shown["AutoAttack"][0] == max(measured.values())
     assert dict(zip(shown["model"], shown["AutoAttack"], strict=True)).items() >= measured.items()
