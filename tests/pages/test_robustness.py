@@ -43,8 +43,9 @@ def test_the_curves_and_the_verdict_are_what_the_package_measures() -> None:
     assert [line["y"] for line in lines] == [[p.accuracy for p in o.curve] for o in found]
     assert [line["x"] for line in lines] == [pytest.approx([0, 38.25, 76.5])] * 4
     kept = min(o.at(0.3).accuracy for o in found if o.model == KEYS[1])
-    assert f"defensively distilled still classes **{kept:.0%}** right" in verdict(at)
-    assert "Fully connected net, 100-100 still classes **0%** right" in verdict(at)
+    assert f"defensively distilled* still classes **{kept:.0%}** right" in verdict(at)
+    assert f"defensively distilled* keeps {kept:.0%} here and 0% under AutoAttack" in verdict(at)
+    assert "Fully connected net, 100-100* still classes **0%** right" in verdict(at)
 
 
 def test_the_model_that_looks_best_is_questioned_first_and_found_out() -> None:
