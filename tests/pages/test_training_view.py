@@ -13,6 +13,7 @@ import torch
 from streamlit.testing.v1 import AppTest
 
 import lab
+from lab.assets import ASSETS
 from lab.models import catalog
 from lab.models.cards import Card
 from lab.models.weights import save_weights
@@ -57,17 +58,23 @@ def lines(at: AppTest) -> dict[str, list[float]]:
     return {line["name"]: line["y"] for line in spec}
 
 
+NAMES = {"clean": "clean", "fgsm": "under FGSM", "robust": "under PGD"}
+
+
 def weights(at: AppTest) -> list[torch.Tensor]:
     (kept,) = at.session_state["_courses"].values()
     return list(kept.net.state_dict().values())
 
 
-def test_a_person_who_lands_sees_what_the_zoo_is_worth_and_nothing_trains() -> None:
+def test_a_person_who_lands_sees_what_the_zoo_is_worth_a_recorded_run_and_nothing_trains() -> None:
     at = opened()
     card: Card = lab.load_model("mnist/cnn_pgd_at").card
     assert f"{card.accuracy:.1%}" in verdict(at)
-    assert "Press Train: 2 epochs, 200 images" in at.get("plotly_chart")[0].proto.spec
-    assert lines(at) == {"clean": [], "under FGSM": [], "under PGD": []}
+    recorded = json.loads((ASSETS / "overview" / "training.json").read_text())["mnist"]["epochs"]
+    shown = {name: [e["validation"][key] for e in recorded] for key, name in NAMES.items()}
+    assert lines(at) == shown
+    told = next(m.value for m in at.markdown if m.value.startswith("**Recorded"))
+    assert f"**{shown['under PGD'][-1]:.0%}** under PGD" in told
     assert "_courses" not in at.session_state
     wanted = {f"**{kind}: {what}**" for kind in ("Standard", "Robust") for what in ("attacked", "the change")}
     assert wanted <= {m.value for m in at.markdown}
