@@ -152,7 +152,7 @@ def certified(
     Args:
         found: certificates of the first images, by name.
         y: classes of all images [N].
-        empirical: pairs of radius and accuracy under attack, by name.
+        empirical: pairs of radius and accuracy, by attacker, two at most.
         cap: the largest radius that this many looks can certify.
     """
     figure = go.Figure()
@@ -167,7 +167,8 @@ def certified(
             name=f"certain: {name}",
             hovertemplate="within %{x:.2f}: %{y:.1%}<extra>certain, " + name + "</extra>",
         )
-    for (name, points), colour in zip(empirical.items(), (ADVERSARIAL, *OTHERS), strict=False):
+    styles = ((OTHERS[0], "circle-open"), (ADVERSARIAL, "x"))
+    for (name, points), (colour, symbol) in zip(empirical.items(), styles, strict=False):
         figure.add_scatter(
             x=[r for r, _ in points],
             y=[a for _, a in points],
@@ -177,9 +178,9 @@ def certified(
                 "thickness": 1,
             },
             mode="markers",
-            marker={"color": colour, "size": 9},
-            name=f"under attack: {name}",
-            hovertemplate="at %{x:.2f}: %{y:.1%}<extra>under attack, " + name + "</extra>",
+            marker={"color": colour, "symbol": symbol, "size": 9},
+            name=f"under attack, {name}",
+            hovertemplate="at %{x:.2f}: %{y:.1%}<extra>" + name + " attacker</extra>",
         )
     figure.add_vline(
         x=cap,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field
 
 import streamlit as st
 import torch
@@ -66,12 +66,12 @@ class Setup:
 
 @dataclass(frozen=True)
 class Shown:
-    """Certificates by model, and accuracies of the first model under attack by radius; as far as they came."""
+    """Certificates by model, and what attackers of the first model leave, radius by radius; as far as they came."""
 
     setup: Setup
     data: Images
     found: dict[str, Certified]
-    attacked: tuple[tuple[float, float], ...] = ()
+    attacked: Mapping[str, tuple[tuple[float, float], ...]] = field(default_factory=dict)
 
 
 def view() -> None:
@@ -153,12 +153,13 @@ def _computed(setup: Setup) -> Shown | None:
                 shown = Shown(setup, data, {**shown.found, key: joined(parts)})
                 job.partial = shown
         model, y = cache.model(setup.models[0]), data.y
-        smoothed = Smoothed(model, setup.sigma, DRAWS, setup.seed)
-        for k, radius in enumerate(TRIED):
-            job.tell((total - (len(TRIED) - k) * 10) / total, f"attacking the smoothed model at {radius:g}")
+        attackers = {"unaware": model, "aware": Smoothed(model, setup.sigma, DRAWS, setup.seed)}
+        plan = [(radius, who) for radius in TRIED for who in attackers]
+        for k, (radius, who) in enumerate(plan):
+            job.tell(1 - 40 * (len(plan) - k) / len(plan) / total, f"an {who} attacker at {radius:g}")
             x = run_attack(
                 "pgd",
-                smoothed,
+                attackers[who],
                 data.x,
                 y,
                 norm="l2",
@@ -170,7 +171,8 @@ def _computed(setup: Setup) -> Shown | None:
             ).x
             seen = predict(model, x, sigma=setup.sigma, n=VOTES, seed=setup.seed + 7)
             point = (radius, float((seen == y).double().mean()))
-            job.partial = shown = Shown(setup, data, shown.found, (*shown.attacked, point))
+            before = shown.attacked.get(who, ())
+            job.partial = shown = Shown(setup, data, shown.found, {**shown.attacked, who: (*before, point)})
         return shown
 
     def live(shown: Shown) -> None:
@@ -196,20 +198,15 @@ def _sentence(shown: Shown) -> str:
 def _curves(shown: Shown, key: str) -> None:
     setup = shown.setup
     names = dict(zip(setup.models, setup.names, strict=True))
-    attacked = {names[setup.models[0]]: [(0.0, _unattacked(shown)), *shown.attacked]} if shown.attacked else {}
     show_chart(
-        figures.certified({names[k]: v for k, v in shown.found.items()}, shown.data.y, attacked, setup.cap),
+        figures.certified({names[k]: v for k, v in shown.found.items()}, shown.data.y, shown.attacked, setup.cap),
         key,
         f"The first {len(shown.data.y)} test images, {setup.looks:,} looks each. The line is a proof, up to a chance "
-        f"of {ALPHA:g} for each image: no attack gets below it. The points are what PGD leaves ({STEPS} steps, "
-        f"{DRAWS} looks averaged at each), with 95% intervals: the truth lies between. So many "
+        f"of {ALPHA:g} for each image: no attack gets below it. The points are what PGD of {STEPS} steps leaves of "
+        f"the first model, with 95% intervals: unaware of the noise, and aware ({DRAWS} looks averaged at each step). "
+        "The truth lies between the line and the lower point. So many "
         f"looks certify {setup.cap:.2f} at most, even where all agree.",
     )
-
-
-def _unattacked(shown: Shown) -> float:
-    first = shown.found[shown.setup.models[0]]
-    return first.accuracy(shown.data.y[: len(first.classes)], 0.0)
 
 
 def _picture(shown: Shown) -> None:
