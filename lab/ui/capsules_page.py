@@ -39,6 +39,7 @@ from lab.models.capsnet import CapsNet, Capsules
 from lab.models.catalog import find as find_model
 from lab.tensors import Images
 from lab.ui import cache
+from lab.ui import own as mine
 from lab.ui.forms import PIXEL_STEPS, pixel_label
 from lab.ui.jobs import Job, forget, outcome
 from lab.ui.result import link_here, load, load_all, run_button
@@ -82,6 +83,7 @@ class Setup:
     count: int
     rate: float
     seed: int
+    rival: str
 
     @property
     def key(self) -> Hashable:
@@ -96,7 +98,7 @@ class Setup:
     @property
     def rivals(self) -> Hashable:
         """What the curves depend on."""
-        return (self.task, self.eps, self.steps, self.count, self.seed)
+        return (self.task, self.rival, self.eps, self.steps, self.count, self.seed)
 
     @property
     def detection(self) -> Hashable:
@@ -106,7 +108,7 @@ class Setup:
     @property
     def models(self) -> tuple[str, str]:
         """Keys of the capsule network and of the net that it is compared with."""
-        return f"{self.task}/capsnet", f"{self.task}/cnn"
+        return f"{self.task}/capsnet", self.rival
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -199,6 +201,16 @@ def _choose() -> Setup:
         bind="query-params",
         help="The first images of the set, for “More robust?” and “Detector”.",
     )
+    rivals = [key for key in mine.keys(task) if not key.endswith("/capsnet")]
+    rival = st.selectbox(
+        "Compared with",
+        rivals,
+        rivals.index(f"{task}/cnn"),
+        key=f"{PREFIX}rival_{task}",
+        bind="query-params",
+        format_func=lambda k: find_model(k).card().name,
+        help="In “More robust?”. A net trained with less care falls sooner, which makes the capsules look better.",
+    )
     rate = st.select_slider(
         "False alarms allowed",
         RATES,
@@ -208,7 +220,17 @@ def _choose() -> Setup:
         format_func=lambda r: f"{r}%",
         help="The share of clean images that the detector may flag; it decides the threshold.",
     )
-    return Setup(task, int(image), str(attack), float(eps) / 255, int(steps), int(count), float(rate) / 100, int(seed))
+    return Setup(
+        task,
+        int(image),
+        str(attack),
+        float(eps) / 255,
+        int(steps),
+        int(count),
+        float(rate) / 100,
+        int(seed),
+        str(rival),
+    )
 
 
 def settle(setup: Setup | None) -> Setup | None:
@@ -551,8 +573,8 @@ def conclusion(found: Sequence[Outcome], names: Mapping[str, str]) -> str | None
         kept += f" At {', '.join(scaled(e, 'linf') for e in behind)} it is the weaker one."
     return (
         f"Under FGSM at {scaled(eps, 'linf')} the capsule network still classes **{one[0].accuracy:.0%}** right, the "
-        f"convolutional net {one[1].accuracy:.0%}{doubt}; under the worst of all attacks for each image "
-        f"**{last[0]:.0%}** and {last[1]:.0%}. {kept}"
+        f"{names[second][0].lower()}{names[second][1:]} {one[1].accuracy:.0%}{doubt}; under the worst of all attacks "
+        f"for each image **{last[0]:.0%}** and {last[1]:.0%}. {kept}"
     )
 
 
