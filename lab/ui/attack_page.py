@@ -35,7 +35,7 @@ from lab.ui.result import (
     verdict,
 )
 from lab.ui.scenario import Scenario
-from lab.ui.show import show_chart
+from lab.ui.show import show_chart, show_tabs
 
 
 def settle(scenario: Scenario | None) -> Scenario | None:
@@ -288,8 +288,5 @@ def details(shown: Shown) -> None:
     """The tabs; each is computed when it is opened. The open one stays open when the page is left and entered again."""
     if "detail" not in st.session_state and "_detail" in st.session_state:
         st.session_state["detail"] = st.session_state["_detail"]
-    for tab, draw in zip(st.tabs(list(TABS), key="detail", on_change="rerun"), TABS.values(), strict=True):
-        if tab.open:
-            with tab:
-                draw(shown)
+    show_tabs(TABS, "detail", shown)
     st.session_state["_detail"] = st.session_state["detail"]

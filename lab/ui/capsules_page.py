@@ -44,7 +44,7 @@ from lab.ui.forms import PIXEL_STEPS, pixel_label
 from lab.ui.jobs import Job, forget, outcome
 from lab.ui.result import link_here, load, load_all, run_button
 from lab.ui.scenario import EPS, pick_task
-from lab.ui.show import attempt, show_chart, show_image, strip, thumbnail, tiles
+from lab.ui.show import attempt, show_chart, show_image, show_tabs, strip, thumbnail, tiles
 
 PREFIX = "c_"
 """Of the widgets' keys, and so of the parameters in links."""
@@ -369,10 +369,7 @@ def details(shown: Shown) -> None:
         "Detector": detector,
         "How it works": method,
     }
-    for tab, draw in zip(st.tabs(list(drawn), key="capsules_tabs", on_change="rerun"), drawn.values(), strict=True):
-        if tab.open:
-            with tab:
-                draw(shown)
+    show_tabs(drawn, "capsules_tabs", shown)
 
 
 def inside(shown: Shown) -> None:

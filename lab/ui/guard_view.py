@@ -38,7 +38,7 @@ from lab.ui.jobs import Job, forget, outcome
 from lab.ui.result import Tile, link_here, load, run_button, show_tiles
 from lab.ui.robustness_page import show_checks
 from lab.ui.scenario import TASKS, pick_task
-from lab.ui.show import Offer, attempt, offer_files, show_chart
+from lab.ui.show import Offer, attempt, offer_files, show_chart, show_tabs
 
 PREFIX = "d_"
 """Of the widgets' keys, and so of the parameters in links."""
@@ -393,10 +393,7 @@ def _details(shown: Shown) -> None:
     if shown.setup.defense in CATALOG:
         tabs["Can it be believed?"] = _believed
     tabs |= {"How it works": _how, "Take away": _take_away}
-    for tab, draw in zip(st.tabs(list(tabs), key="guard_tabs", on_change="rerun"), tabs.values(), strict=True):
-        if tab.open:
-            with tab:
-                draw(shown)
+    show_tabs(tabs, "guard_tabs", shown)
 
 
 def _threshold(shown: Shown) -> None:

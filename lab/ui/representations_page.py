@@ -41,7 +41,7 @@ from lab.ui.scenario import (
     subject_in_link,
     tell_of_link,
 )
-from lab.ui.show import THUMBNAIL, Offer, offer_files, show_chart, show_image, strip
+from lab.ui.show import THUMBNAIL, Offer, offer_files, show_chart, show_image, show_tabs, strip
 
 PREFIX = "r_"
 SHEET = 32
@@ -516,7 +516,4 @@ TABS: Mapping[str, Callable[[Seen], None]] = {
 
 def details(seen: Seen) -> None:
     """The tabs; each is computed when it is opened."""
-    for tab, draw in zip(st.tabs(list(TABS), key="inside", on_change="rerun"), TABS.values(), strict=True):
-        if tab.open:
-            with tab:
-                draw(seen)
+    show_tabs(TABS, "inside", seen)

@@ -27,7 +27,7 @@ from lab.ui import cache, own
 from lab.ui.jobs import Job, forget, outcome
 from lab.ui.result import link_here, load_all, run_button
 from lab.ui.scenario import first_images, pick_models, pick_task
-from lab.ui.show import Offer, attempt, offer_files, show_chart
+from lab.ui.show import Offer, attempt, offer_files, show_chart, show_tabs
 
 PREFIX = "s_"
 """Of the widgets' keys, and so of the parameters in links."""
@@ -274,10 +274,7 @@ def details(shown: Shown) -> None:
         "Image by image": table,
         "Take away": take_away,
     }
-    for tab, draw in zip(st.tabs(list(tabs), key="robustness_tabs", on_change="rerun"), tabs.values(), strict=True):
-        if tab.open:
-            with tab:
-                draw(shown)
+    show_tabs(tabs, "robustness_tabs", shown)
 
 
 def checks(shown: Shown) -> None:

@@ -40,6 +40,14 @@ def attempt(draw: Callable[[], T]) -> T | None:
         return None
 
 
+def show_tabs(tabs: Mapping[str, Callable[[T], None]], key: str, shown: T) -> None:
+    """Tabs by name; each draws what is shown, and is computed when it is opened."""
+    for tab, draw in zip(st.tabs(list(tabs), key=key, on_change="rerun"), tabs.values(), strict=True):
+        if tab.open:
+            with tab:
+                draw(shown)
+
+
 @dataclass(frozen=True)
 class Offer:
     """A file to take away: what the button says, the ending of its name, its kind, and what it holds."""

@@ -22,7 +22,7 @@ from lab.ui import cache, own
 from lab.ui.jobs import Job, forget, outcome
 from lab.ui.result import Tile, link_here, run_button, show_tiles
 from lab.ui.scenario import pick_task
-from lab.ui.show import Offer, attempt, offer_files, show_chart
+from lab.ui.show import Offer, attempt, offer_files, show_chart, show_tabs
 
 PREFIX = "g_"
 START = {"mnist": "mnist/cnn_noise", "fashion_mnist": "fashion_mnist/cnn"}
@@ -251,10 +251,7 @@ def _details(shown: Shown) -> None:
         "How it works": _how,
         "Take away": _take_away,
     }
-    for tab, draw in zip(st.tabs(list(tabs), key="smoothing_tabs", on_change="rerun"), tabs.values(), strict=True):
-        if tab.open:
-            with tab:
-                draw(shown)
+    show_tabs(tabs, "smoothing_tabs", shown)
 
 
 def _rows(shown: Shown) -> list[dict[str, object]]:

@@ -29,7 +29,7 @@ from lab.ui import own
 from lab.ui.jobs import Job, forget, outcome
 from lab.ui.result import link_here, load_all, run_button
 from lab.ui.scenario import TASKS, Method, first_images, pick_method, pick_models, pick_task, start_sizes
-from lab.ui.show import Offer, attempt, offer_files, show_chart, stacks, thumbnail
+from lab.ui.show import Offer, attempt, offer_files, show_chart, show_tabs, stacks, thumbnail
 
 PREFIX = "t_"
 """Of the widgets' keys, and so of the parameters in links."""
@@ -570,7 +570,4 @@ TABS: Mapping[str, Callable[[Shown], None]] = {
 
 def details(shown: Shown) -> None:
     """The tabs; each is computed when it is opened."""
-    for tab, draw in zip(st.tabs(list(TABS), key="transfer_tabs", on_change="rerun"), TABS.values(), strict=True):
-        if tab.open:
-            with tab:
-                draw(shown)
+    show_tabs(TABS, "transfer_tabs", shown)
