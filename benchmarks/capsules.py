@@ -19,13 +19,13 @@ import torch
 from torch import Tensor, nn
 
 import lab
-from lab.analysis.capsules import Rivals, Votes, compare, worst_of
 from lab.defenses.detect import Reconstruction, capsules_of
-from lab.evaluation.defended import Attackers, Detection, detected
-from lab.evaluation.intervals import wilson
-from lab.evaluation.predict import predict
-from lab.evaluation.security import Outcome
+from lab.experiments.capsules import Rivals, Votes, compare, worst_of
+from lab.experiments.defenses.attackers import Attackers, Detection, detected
+from lab.experiments.robustness.curves import Outcome
 from lab.models.capsnet import CapsNet
+from lab.predict import classes_of
+from lab.statistics import wilson
 from lab.types import Model
 
 CLEAN = slice(1000, 3000)
@@ -63,13 +63,13 @@ def white(task: str, images: int) -> None:
     others: dict[str, Model] = {name: lab.load_model(f"{task}/{name}") for name in names}
     data = lab.load_data(task, "official_test").rows(slice(0, images))
     judges: dict[str, Model] = {"capsnet": capsules, **others}
-    right = torch.stack([predict(m, data.x, rows=256).argmax(1) == data.y for m in judges.values()]).all(0)
+    right = torch.stack([classes_of(m, data.x) == data.y for m in judges.values()]).all(0)
     x, y = data.x[right], data.y[right]
     print(f"{task}: {len(x)} of {images} test images that all class right")
 
     def success(source: Model, judge: Model, attack: str, eps: float) -> Tensor:
         made = lab.attack(attack, source, x, y, eps=eps).x
-        return predict(judge, made, rows=256).argmax(1) != y
+        return classes_of(judge, made) != y
 
     weak, strong = WEAK[task], STRONG[task]
     for name, model in judges.items():

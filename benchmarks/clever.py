@@ -26,9 +26,9 @@ import numpy as np
 import torch
 
 import lab
-from lab.analysis import clever as method
-from lab.analysis.clever import PAPER, QUICK, endpoint
-from lab.analysis.distances import ATTACKS
+from lab.experiments.clever import score as method
+from lab.experiments.clever.distances import ATTACKS
+from lab.experiments.clever.score import PAPER, QUICK, endpoint
 
 RADII = {1.0: 40.0, 2.0: 5.0, np.inf: 0.1}
 """Of the ball, by norm: the paper's in L2, and those of ART's own tests."""

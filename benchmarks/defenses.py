@@ -18,9 +18,9 @@ import lab
 from lab.defenses.catalog import CATALOG, defend
 from lab.defenses.detect import Squeezing
 from lab.defenses.smoothing import certify
-from lab.evaluation.defended import Attackers, Detection, detected, distilled, transformed
-from lab.evaluation.predict import predict
-from lab.tensors import Images
+from lab.experiments.defenses.attackers import Attackers, Detection, detected, distilled, transformed
+from lab.images import Images
+from lab.predict import classes_of
 
 EPS = 0.3
 RADII = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25)
@@ -43,12 +43,12 @@ def squeezing() -> None:
     for eps in (0.1, EPS):
         made = Attackers("fgsm", {"eps": eps})(model, data.x, y)
         squeezed = defend("bit_depth", model, bits=1)
-        errors = [float((predict(m, made, rows=256).argmax(1) != y).double().mean()) for m in (model, squeezed)]
+        errors = [float((classes_of(m, made) != y).double().mean()) for m in (model, squeezed)]
         print(f"FGSM {eps}: error {errors[0]:.1%}, squeezed to one bit {errors[1]:.1%}")
         through = []
         for way in ("exact", "bpda"):
             x = pgd(eps)(defend("bit_depth", model, backward=way, bits=1), data.x, y)
-            through.append(float((predict(squeezed, x, rows=256).argmax(1) != y).double().mean()))
+            through.append(float((classes_of(squeezed, x) != y).double().mean()))
         print(f"PGD-40 {eps} through it: error {through[0]:.1%}, with BPDA {through[1]:.1%}")
 
 

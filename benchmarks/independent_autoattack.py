@@ -15,7 +15,7 @@ import torch
 from pyautoattack import AutoAttack
 
 import lab
-from lab.evaluation.predict import predict
+from lab.predict import classes_of
 
 
 def main(key: str, eps: float, images: int = 1000) -> None:
@@ -26,7 +26,7 @@ def main(key: str, eps: float, images: int = 1000) -> None:
     found = attack.run_standard_evaluation(data.x, data.y, batch_size=250)
     adversarial = found[0] if isinstance(found, tuple) else found
     adversarial = (data.x + (adversarial - data.x).clamp(-eps, eps)).clamp(0, 1)
-    stands = torch.stack([predict(model, x).argmax(1) == data.y for x in (data.x, adversarial)]).all(0)
+    stands = torch.stack([classes_of(model, x) == data.y for x in (data.x, adversarial)]).all(0)
     print(f"{key} at {eps:g}: {stands.float().mean():.1%} of {len(data)} images")
 
 

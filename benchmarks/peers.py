@@ -32,7 +32,7 @@ import lab
 from lab import devices
 from lab.attacks import CATALOG
 from lab.attacks.run import make_goal, run
-from lab.models.vision import torchvision
+from lab.models.torchvision import torchvision
 from lab.types import LabError
 
 LONG = 20.0

@@ -20,8 +20,8 @@ import torch
 from torch import Tensor, nn
 
 import lab
-from lab.analysis.activations import activations, depth, layers
-from lab.models.vision import torchvision
+from lab.experiments.representations.activations import activations, depth, layers
+from lab.models.torchvision import torchvision
 
 ROUNDS = 9
 PROCESS = Path("/proc/self")

@@ -3,7 +3,7 @@
     LAB_DATA=DIR python -m benchmarks.szegedy
 
 Trains eight small nets on the official MNIST files in DIR (some minutes on one thread), attacks test images, prints the
-tables and writes them to assets/experiments/szegedy.json, which `lab.evaluation.papers` reads.
+tables and writes them to assets/experiments/szegedy.json, which `lab.experiments.transfer.szegedy` reads.
 
 Each net is attacked on the first test images that it classifies right, each towards a wrong class drawn at random. All
 nets are shown these images, so that a net's errors hold those that it makes anyway; the row of clean images tells how
@@ -30,9 +30,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import lab
-from lab.evaluation.papers import CLEAN, NOISE, STORED, Errors, Measured, Net, Tables, load
-from lab.evaluation.predict import predict
-from lab.tensors import Images
+from lab.experiments.transfer.szegedy import CLEAN, NOISE, STORED, Errors, Measured, Net, Tables, load
+from lab.images import Images
+from lab.predict import classes_of
 from lab.training.fit import accuracy, fit
 
 COMMAND = "LAB_DATA=DIR python -m benchmarks.szegedy"
@@ -96,7 +96,7 @@ def trained(widths: Sequence[int], decay: tuple[float, ...], data: Images, seed:
 
 def attacked(net: nn.Module, test: Images) -> Attacked:
     """L-BFGS on the first images that the net classifies right."""
-    right = (predict(net, test.x).argmax(1) == test.y).nonzero().flatten()[:N]
+    right = (classes_of(net, test.x) == test.y).nonzero().flatten()[:N]
     x, y = test.x[right], test.y[right]
     rng = torch.Generator().manual_seed(SEED)
     target = (y + torch.randint(1, 10, y.shape, generator=rng)) % 10

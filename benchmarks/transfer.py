@@ -18,10 +18,10 @@ import torch
 
 import lab
 from lab.attacks.gradient import input_gradient
-from lab.evaluation.blackbox import prepare, scored
-from lab.evaluation.oracle import labels_of
-from lab.evaluation.predict import predict
-from lab.evaluation.substitute import Substitute, balanced, copy_oracle
+from lab.experiments.blackbox.curves import prepare, scored
+from lab.experiments.blackbox.oracle import labels_of
+from lab.experiments.blackbox.substitute import Substitute, balanced, copy_oracle
+from lab.predict import logits_of
 from lab.types import Goal
 
 MODELS = ("softmax", "mlp", "maxout", "rbf", "cnn", "cnn_half_a", "cnn_half_b", "cnn_pgd_at")
@@ -41,7 +41,7 @@ def cost() -> None:
     models = {name: lab.load_model(f"mnist/{name}") for name in MODELS}
     data = lab.load_data("mnist").rows(slice(0, 1000))
 
-    def whole() -> lab.evaluation.transfer.Transfer:
+    def whole() -> lab.experiments.transfer.matrix.Transfer:
         return lab.transfer(models, models, data.x, data.y, "mi_fgsm", eps=0.3, steps=STEPS)
 
     rows = whole().rows
@@ -50,12 +50,12 @@ def cost() -> None:
     def raw() -> None:
         """Every model asked of all clean images, every source's gradients, every target's answers."""
         for model in models.values():
-            predict(model, data.x, rows=256)
+            logits_of(model, data.x)
         for model in models.values():
             for _ in range(STEPS):
                 input_gradient(model, x, goal.loss)
             for target in models.values():
-                predict(target, x, rows=256)
+                logits_of(target, x)
 
     raw()
     pairs = [(seconds(whole), seconds(raw)) for _ in range(ROUNDS)]

@@ -6,17 +6,17 @@ import os
 # takes a sixth to a half longer on an idle machine; the longer they spin, the slower everything becomes on a busy one.
 os.environ.setdefault("GOMP_SPINCOUNT", "4000")
 
-from lab.analysis.clever import clever
 from lab.attacks import CATALOG as _ATTACKS
 from lab.attacks import attack
 from lab.data import CATALOG as _DATASETS
 from lab.data import load_data, load_picture
 from lab.defenses.catalog import CATALOG as _TRANSFORMATIONS
 from lab.defenses.catalog import DETECTORS as _DETECTORS
-from lab.evaluation.transfer import transfer
+from lab.experiments.clever.score import clever
+from lab.experiments.transfer.matrix import transfer
+from lab.images import Images
 from lab.models import CATALOG as _MODELS
 from lab.models import load_model
-from lab.tensors import Images
 from lab.types import DataError, GoalError, ImageError, LabError, LabWarning, ModelError, ParamError, Result
 
 __all__ = [

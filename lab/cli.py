@@ -18,20 +18,20 @@ from tqdm import tqdm
 
 import lab
 from lab import attacks, data, models
-from lab.analysis.clever import PAPER, QUICK
-from lab.analysis.files import encode
 from lab.attacks.catalog import find as find_attack
-from lab.evaluation.blackbox import prepare, scored
-from lab.evaluation.oracle import Ask, Remote, labels_of
-from lab.evaluation.predict import predict
-from lab.evaluation.security import evaluate as security
-from lab.evaluation.security import report, settings
-from lab.evaluation.substitute import PARAMS as SUBSTITUTE
-from lab.evaluation.substitute import Substitute, balanced, copy_oracle
-from lab.evaluation.transfer import Transfer, stream
+from lab.experiments.blackbox.curves import prepare, scored
+from lab.experiments.blackbox.oracle import Ask, Remote, labels_of
+from lab.experiments.blackbox.substitute import PARAMS as SUBSTITUTE
+from lab.experiments.blackbox.substitute import Substitute, balanced, copy_oracle
+from lab.experiments.clever.score import PAPER, QUICK
+from lab.experiments.robustness.curves import evaluate as security
+from lab.experiments.robustness.curves import report, settings
+from lab.experiments.transfer.matrix import Transfer, stream
+from lab.images import encode
 from lab.models.cards import Card, Classifier
-from lab.models.catalog import find as find_model
+from lab.models.catalog import find_model
 from lab.params import number, parse
+from lab.predict import logits_of
 from lab.types import DataError, GoalError, LabError, ParamError, Result
 
 
@@ -170,7 +170,7 @@ def attack(args: argparse.Namespace) -> None:
     with redirect_stdout(sys.stderr):  # torch says there what it fetches
         model = models.load_model(args.model)
     x, y, ids = _images(args, model.card)
-    clean = predict(model, x)
+    clean = logits_of(model, x)
     y = clean.argmax(1) if y is None else y
     target = None if args.target is None else find_class(args.target, model.card)
     if target is not None:
@@ -382,7 +382,7 @@ def clever(args: argparse.Namespace) -> None:
 
 def serve(args: argparse.Namespace) -> None:
     """Answers until it is interrupted."""
-    from lab.serve import endpoint
+    from lab.experiments.blackbox.server import endpoint
 
     with endpoint(models.load_model(args.model), args.host, args.port) as server:
         host, port = server.server_address[:2]

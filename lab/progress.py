@@ -17,9 +17,9 @@ class Cancelled(Exception):
 class Progress:
     """A stretch of some work, and who hears of it.
 
-    A function that takes long takes a `Progress`, tells it how far it is, and hands parts of it to the functions that it
-    calls. Where the work is to stop, `tell` raises `Cancelled`. A function that has something to show for its work by
-    then catches it, marks what it has as incomplete, and returns that; its caller comes to know at its own next `tell`.
+    A function that takes long takes a `Progress`, tells it how far it is, and hands parts of it to what it calls.
+    Where the work is to stop, `tell` raises `Cancelled`. A function that has something to show for its work by then
+    catches it, marks what it has as incomplete, and returns that; its caller comes to know at its own next `tell`.
 
     Attributes:
         hear: who is told.
@@ -51,9 +51,7 @@ class Progress:
     def part(self, start: float, end: float, *what: str) -> Progress:
         """The stretch from one share of this one to another, for a piece of the work of the name `what`."""
         length = self.end - self.start
-        return replace(
-            self, start=self.start + start * length, end=self.start + end * length, what=(*self.what, *what)
-        )
+        return replace(self, start=self.start + start * length, end=self.start + end * length, what=(*self.what, *what))
 
     @property
     def cancelled(self) -> bool:

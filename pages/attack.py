@@ -2,10 +2,10 @@
 
 import streamlit as st
 
-from lab.ui import attack_page as page
-from lab.ui.result import verdict
-from lab.ui.scenario import sidebar
-from lab.ui.start import start
+from lab.ui.pages.attack import page
+from lab.ui.parts.result import verdict
+from lab.ui.parts.scenario import sidebar
+from lab.ui.shell.navigation import start
 
 start()
 scenario = page.settle(sidebar())

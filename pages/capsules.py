@@ -2,8 +2,8 @@
 
 import streamlit as st
 
-from lab.ui import capsules_page as page
-from lab.ui.start import start
+from lab.ui.pages.capsules import page
+from lab.ui.shell.navigation import start
 
 start()
 setup = page.settle(page.choose())

@@ -2,8 +2,8 @@
 
 import streamlit as st
 
-from lab.ui import compare_page as page
-from lab.ui.start import start
+from lab.ui.pages.compare import page
+from lab.ui.shell.navigation import start
 
 start()
 pair = page.settle(page.choose())

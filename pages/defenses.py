@@ -1,7 +1,7 @@
 """What defenses are worth, and how to make better ones."""
 
-from lab.ui import defenses_page as page
-from lab.ui.start import start
+from lab.ui.pages.defenses import page
+from lab.ui.shell.navigation import start
 
 start()
 page.view()

@@ -2,8 +2,8 @@
 
 import streamlit as st
 
-from lab.ui import overview_page as page
-from lab.ui.start import start
+from lab.ui.pages.overview import page
+from lab.ui.shell.navigation import start
 
 start()
 st.title("Adversarial robustness lab")

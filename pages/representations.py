@@ -2,8 +2,8 @@
 
 import streamlit as st
 
-from lab.ui import representations_page as page
-from lab.ui.start import start
+from lab.ui.pages.representations import page
+from lab.ui.shell.navigation import start
 
 start()
 scenario = page.settle(page.choose())

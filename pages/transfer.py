@@ -2,8 +2,8 @@
 
 import streamlit as st
 
-from lab.ui import transfer_page as page
-from lab.ui.start import start
+from lab.ui.pages.transfer import page
+from lab.ui.shell.navigation import start
 
 start()
 setup = page.settle(page.choose())

@@ -16,12 +16,12 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import lab
-from lab import report
-from lab.analysis.files import encode
-from lab.analysis.study import study
 from lab.assets import ASSETS
 from lab.attacks.catalog import find
+from lab.experiments.attack import report
+from lab.experiments.attack.run import run_one
 from lab.figures.pictures import amplify
+from lab.images import encode
 
 REQUEST = report.Request(
     model="imagenet/efficientnet_lite0",
@@ -38,7 +38,7 @@ def main() -> None:
     folder.mkdir(exist_ok=True)
     model = lab.load_model(REQUEST.model)
     x = lab.load_picture(REQUEST.image, model.card)
-    done = study(model, x, REQUEST.attack, seed=REQUEST.seed, params=REQUEST.params)
+    done = run_one(model, x, REQUEST.attack, seed=REQUEST.seed, params=REQUEST.params)
     magnified, factor = amplify(done.delta[0])
     for name, picture in (("clean", x[0]), ("perturbation", magnified), ("attacked", done.result.x[0])):
         (folder / f"{name}.png").write_bytes(encode(picture))

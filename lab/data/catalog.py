@@ -9,8 +9,8 @@ from functools import partial
 from lab.data.official import load_official
 from lab.data.photographs import labelled
 from lab.data.samples import load_sample
-from lab.models.cards import Card, Fit
-from lab.tensors import Images
+from lab.images import Fit, Images
+from lab.models.cards import Card
 from lab.types import DataError
 
 SQUARE_224 = Fit(256, 224, "bicubic")
@@ -76,7 +76,7 @@ CATALOG: Mapping[str, DataSpec] = {
 }
 
 
-def find(key: str) -> DataSpec:
+def find_dataset(key: str) -> DataSpec:
     """The data set of that key.
 
     Raises:
@@ -107,7 +107,7 @@ def load_data(key: str, split: str = "test", *, card: Card | None = None) -> Ima
     Raises:
         DataError: for an unknown key or split, or files that are not there.
     """
-    spec = find(key)
+    spec = find_dataset(key)
     splits = {"test": partial(spec.test, card.fit if card else SQUARE_224)}
     if spec.official:
         splits |= {f"official_{part}": partial(load_official, key, part) for part in ("train", "test")}

@@ -18,7 +18,7 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from lab.tensors import Images, from_bytes
+from lab.images import Images, from_bytes
 from lab.types import DataError
 
 Split = Literal["train", "test"]

@@ -12,9 +12,8 @@ import torch
 from PIL import Image
 
 from lab.assets import ASSETS
-from lab.data.uploads import decode
-from lab.models.cards import Card, Fit
-from lab.tensors import Images
+from lab.images import Fit, Images, decode
+from lab.models.cards import Card
 from lab.types import ImageError
 
 CROPS = 12

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from lab.assets import ASSETS
-from lab.tensors import Images, from_bytes
+from lab.images import Images, from_bytes
 from lab.types import DataError
 
 

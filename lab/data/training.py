@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from lab.data.catalog import load_data, of_task
 from lab.data.official import HELD_OUT, has_official, training_images
 from lab.data.samples import load_sample
-from lab.tensors import Images
+from lab.images import Images
 from lab.types import DataError
 
 BUNDLED, OFFICIAL = "bundled", "official"

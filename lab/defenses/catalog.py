@@ -121,7 +121,7 @@ DETECTORS: Mapping[str, Spec] = {
 """Defenses that reject images instead of changing them."""
 
 
-def find(key: str) -> Spec:
+def find_defense(key: str) -> Spec:
     """The spec of a key.
 
     Raises:
@@ -148,7 +148,7 @@ def defend(
     Raises:
         ParamError: for an unknown key or parameter, or a value out of range.
     """
-    if draws < 1 or (draws > 1 and not find(key).random):
+    if draws < 1 or (draws > 1 and not find_defense(key).random):
         raise ParamError(f"draws must be 1, or more where the defense is random, not {draws} for {key}")
     behind = Preprocessed(model, transformation(key, seed, **params), backward)
     return behind if draws == 1 else Averaged(behind, draws)
@@ -156,7 +156,7 @@ def defend(
 
 def transformation(key: str, seed: int = 0, **params: Any) -> Transform:
     """A transformation of the catalogue by itself: images [N,C,H,W] -> images; arguments and errors as of `defend`."""
-    spec = find(key)
+    spec = find_defense(key)
     made = spec.make(**parse(spec.params, params, spec.name))
     transform: Transform = partial(made, rng=torch.Generator().manual_seed(seed)) if spec.random else made
     return transform

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lab.analysis.files import encode, from_picture
+from lab.images import encode, from_picture
 from lab.params import param
 from lab.types import Model, ParamError
 

@@ -10,8 +10,8 @@ import torch
 from plotly.subplots import make_subplots
 from torch import Tensor
 
-from lab.analysis.boundary import Plane
-from lab.analysis.linearity import Line
+from lab.experiments.attack.linearity import Line
+from lab.experiments.attack.plane import Plane
 from lab.figures.style import ADVERSARIAL, CLEAN, CONTROL, DIVERGING, OTHERS, PAIR, SEQUENTIAL, TARGET, finish
 from lab.types import Frame
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
 
-from lab.evaluation.blackbox import Copied, Course
+from lab.experiments.blackbox.curves import Copied, QueryCurve
 from lab.figures.style import ADVERSARIAL, CLEAN, CONTROL, OTHERS, TARGET, finish
 
 
@@ -41,7 +41,7 @@ def rounds(copied: Sequence[Copied], budget: int) -> go.Figure:
     return finish(figure, height=380, legend=True).update_layout(margin={"t": 56})
 
 
-def courses(found: Sequence[Course], copied: Course | None, names: Mapping[str, str]) -> go.Figure:
+def courses(found: Sequence[QueryCurve], copied: QueryCurve | None, names: Mapping[str, str]) -> go.Figure:
     """Success against queries: attacks that ask for every image, and the copy, which asks once for all."""
     figure = go.Figure()
     styles = dict(zip(names, (ADVERSARIAL, TARGET, OTHERS[0], CLEAN), strict=False))

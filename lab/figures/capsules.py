@@ -10,7 +10,7 @@ from plotly.subplots import make_subplots
 from torch import Tensor
 
 from lab.defenses.detect import Roc
-from lab.evaluation.security import Outcome
+from lab.experiments.robustness.curves import Outcome
 from lab.figures.pictures import data_url
 from lab.figures.representations import sheet
 from lab.figures.style import ADVERSARIAL, CLEAN, CONTROL, DIVERGING, OTHERS, PAIR, finish

@@ -9,7 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 from scipy import stats
 
-from lab.analysis.clever import Clever
+from lab.experiments.clever.score import Clever
 from lab.figures.attack import NORM_NAMES
 from lab.figures.style import ADVERSARIAL, CLEAN, CONTROL, TARGET, finish
 

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from lab.defenses.detect import Roc
 from lab.defenses.smoothing import Certified
-from lab.evaluation.defended import Detection, Trial
-from lab.evaluation.intervals import wilson
+from lab.experiments.defenses.attackers import Detection, Trial
 from lab.figures.style import ADVERSARIAL, CLEAN, CONTROL, OTHERS, TARGET, finish
+from lab.statistics import wilson
 
 ATTACKERS = {
     "none": "no attack",

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import base64
 
-import torch
 from torch import Tensor
 
-from lab.analysis.files import encode
+from lab.images import encode
 
 
 def enlarge(x: Tensor, least: int = 224) -> Tensor:
@@ -32,8 +31,3 @@ def data_url(x: Tensor, least: int) -> str:
     """An image [C,H,W] in [0,1] as the data URL of a PNG, enlarged as by `enlarge`; compressed little, to be quick."""
     data = encode(enlarge(x, least), compress_level=1)
     return "data:image/png;base64," + base64.b64encode(data).decode()
-
-
-def bytes_of(x: Tensor) -> Tensor:
-    """An image [C,H,W] in [0,1] as the bytes [H,W,C] that its PNG holds."""
-    return (x.detach().cpu().clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0)

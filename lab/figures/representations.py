@@ -11,9 +11,9 @@ from plotly.colors import sample_colorscale, unlabel_rgb
 from plotly.subplots import make_subplots
 from torch import Tensor
 
-from lab.analysis.activations import Depth
-from lab.analysis.embedding import Embedding
-from lab.analysis.lipschitz import Stretch
+from lab.experiments.representations.activations import Depth
+from lab.experiments.representations.embedding import Embedding
+from lab.experiments.representations.lipschitz import Stretch
 from lab.figures.style import ADVERSARIAL, CLEAN, CONTROL, DIVERGING, OTHERS, SEQUENTIAL, TARGET, finish
 
 GAP = 2

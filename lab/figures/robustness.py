@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
 
-from lab.evaluation.security import Outcome
+from lab.experiments.robustness.curves import Outcome
 from lab.figures.attack import NORM_NAMES
 from lab.figures.style import ADVERSARIAL, CLEAN, OTHERS, TARGET, finish
 

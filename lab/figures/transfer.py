@@ -8,7 +8,7 @@ from typing import Literal
 
 import plotly.graph_objects as go
 
-from lab.evaluation.transfer import Cell, Transfer
+from lab.experiments.transfer.matrix import Cell, Transfer
 from lab.figures.style import ADVERSARIAL, CLEAN, CONTROL, OTHERS, SEQUENTIAL, TARGET, finish
 
 What = Literal["success", "agreement", "same"]

@@ -3,79 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lab.types import ImageError, Model, ModelError
+from lab.images import Fit
+from lab.types import Model, ModelError
 
 
 @dataclass(frozen=True)
-class Fit:
-    """How a picture becomes the model's input, as in the model's training.
-
-    Attributes:
-        resize: the shorter side is scaled to this many pixels.
-        crop: then the central square of this side is kept.
-        interpolation: how it is scaled (antialiased).
-        gray: colours are reduced to luminance.
-        bright_on_dark: the classes are drawn bright on black; pictures with a bright border are inverted.
-    """
-
-    resize: int
-    crop: int
-    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
-    gray: bool = False
-    bright_on_dark: bool = False
-
-    def __call__(self, picture: Image.Image) -> Tensor:
-        """The model's input float32 [1,C,H,W] in [0,1] from a picture of any size.
-
-        Raises:
-            ImageError: for a picture so narrow that nothing is left of it.
-        """
-        picture = picture.convert("L" if self.gray else "RGB")
-        width, height = picture.size
-        if min(width, height) < 2:
-            raise ImageError(f"the picture is {width} x {height} pixels: at least 2 x 2 are needed")
-        scale = self.resize / min(width, height)
-        size = max(self.crop, round(width * scale)), max(self.crop, round(height * scale))
-        left, top = (size[0] - self.crop) // 2, (size[1] - self.crop) // 2
-        # only the part of the original that is kept is scaled, however long the picture is
-        box = (left / scale, top / scale, (left + self.crop) / scale, (top + self.crop) / scale)
-        box = (box[0], box[1], min(box[2], width), min(box[3], height))
-        method = Image.Resampling.BICUBIC if self.interpolation == "bicubic" else Image.Resampling.BILINEAR
-        fitted = picture.resize((self.crop, self.crop), method, box=box)
-        channels = len(fitted.getbands())
-        x = torch.frombuffer(bytearray(fitted.tobytes()), dtype=torch.uint8).view(self.crop, self.crop, channels)
-        x = x.permute(2, 0, 1).unsqueeze(0).contiguous().float() / 255
-        if self.bright_on_dark and _border(x) > 0.5:
-            x = 1 - x
-        return x
-
-    def describe(self) -> str:
-        """The steps, for a person."""
-        parts = [f"shorter side scaled to {self.resize}", f"central {self.crop} x {self.crop} kept"]
-        if self.gray:
-            parts.append("reduced to gray")
-        if self.bright_on_dark:
-            parts.append("inverted where its border is bright")
-        return ", ".join(parts)
-
-
-def _border(x: Tensor) -> float:
-    edge = torch.cat([x[..., 0, :], x[..., -1, :], x[..., :, 0], x[..., :, -1]], dim=-1)
-    return edge.mean().item()
-
-
-@dataclass(frozen=True)
-class Robust:
+class RobustAccuracy:
     """A measured robust accuracy.
 
     Attributes:
@@ -84,6 +26,7 @@ class Robust:
         eps: size of the perturbation.
         accuracy: share of the n images still classed right under attack.
         n: images measured.
+        notes: how the attack was run, where that is known.
     """
 
     attack: str
@@ -91,6 +34,7 @@ class Robust:
     eps: float
     accuracy: float
     n: int
+    notes: str = ""
 
 
 @dataclass(frozen=True)
@@ -126,15 +70,15 @@ class Card:
     parameters: int | None = None
     accuracy: float | None = None
     accuracy_note: str = ""
-    robust: tuple[Robust, ...] = ()
+    robust: tuple[RobustAccuracy, ...] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
 
-    def under_attack(self, eps: float) -> Robust | None:
+    def under_attack(self, eps: float) -> RobustAccuracy | None:
         """The lowest accuracy measured at this epsilon (L-infinity), None where none was measured."""
         found = [r for r in self.robust if r.norm == "linf" and abs(r.eps - eps) < 1e-9]
         return min(found, key=lambda r: r.accuracy, default=None)
 
-    def measured(self, attack: str, eps: float) -> Robust | None:
+    def measured(self, attack: str, eps: float) -> RobustAccuracy | None:
         """The lowest accuracy measured under an attack at this epsilon (L-infinity), None where none was measured."""
         found = [r for r in self.robust if (r.attack, r.norm) == (attack, "linf") and abs(r.eps - eps) < 1e-6]
         return min(found, key=lambda r: r.accuracy, default=None)
@@ -166,6 +110,15 @@ class Classifier(nn.Module):
         """Logits [N,K]."""
         logits: Tensor = self.net((x - self.mean) / self.std if self.normalises else x)
         return logits
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """One model of the catalogue: its card and how to load it (both made when asked for)."""
+
+    key: str
+    card: Callable[[], Card]
+    load: Callable[[], Classifier]
 
 
 def resized(x: Tensor, model: Model) -> Tensor:

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import copy
-import hashlib
-import json
 import re
-from collections import OrderedDict
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
 from functools import cache, partial
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import torch
-from torch import nn
 
 from lab import devices
 from lab.assets import ASSETS
-from lab.models import nets, weights, zoo
-from lab.models.cards import Card, Classifier, Fit, Robust, read_card
+from lab.images import Fit
+from lab.models import imagenet, nets, weights
+from lab.models.cards import Card, Classifier, ModelSpec, RobustAccuracy, read_card
+from lab.models.trained import is_own, trained_model
 from lab.types import ModelError
 
 SHIPPED = (
@@ -54,15 +49,6 @@ SHIPPED = (
 """Models that the lab trained itself; weights and card lie in assets/weights."""
 
 
-@dataclass(frozen=True)
-class ModelSpec:
-    """One model of the catalogue: its card and how to load it (both made when asked for)."""
-
-    key: str
-    card: Callable[[], Card]
-    load: Callable[[], Classifier]
-
-
 def shipped_card(file: Path) -> Card:
     """The card of a model of our own training, from the JSON beside its weights.
 
@@ -92,7 +78,9 @@ def card_of(told: Mapping[str, Any]) -> Card:
         parameters=told["parameters"],
         accuracy=told["accuracy"],
         accuracy_note=told.get("accuracy_note", f"on the {told['accuracy_n']:,} official test images"),
-        robust=tuple(Robust(r["attack"], r["norm"], r["eps"], r["accuracy"], r["n"]) for r in told.get("robust", ())),
+        robust=tuple(
+            RobustAccuracy(r["attack"], r["norm"], r["eps"], r["accuracy"], r["n"]) for r in told.get("robust", ())
+        ),
         details=told,
     )
 
@@ -111,71 +99,35 @@ def load_shipped(file: Path) -> Classifier:
 
 def _specs() -> Mapping[str, ModelSpec]:
     found = [
-        ModelSpec(f"imagenet/{name}", partial(zoo.lite_card, name), partial(zoo.load_lite, name))
-        for name in zoo.LITE_SIZES
+        ModelSpec(f"imagenet/{name}", partial(imagenet.lite_card, name), partial(imagenet.load_lite, name))
+        for name in imagenet.LITE_SIZES
     ]
     for key in SHIPPED:
         file = ASSETS / "weights" / f"{key}.safetensors"
         found.append(ModelSpec(key, cache(partial(shipped_card, file)), partial(load_shipped, file)))
-    found += [_torchvision(name) for name in zoo.TORCHVISION]
+    found += [_torchvision(name) for name in imagenet.TORCHVISION]
     return {spec.key: spec for spec in found}
 
 
 def _torchvision(name: str) -> ModelSpec:
-    return ModelSpec(f"imagenet/{name}", partial(zoo.torchvision_card, name), partial(zoo.load_torchvision, name))
+    return ModelSpec(
+        f"imagenet/{name}", partial(imagenet.torchvision_card, name), partial(imagenet.load_torchvision, name)
+    )
 
 
 CATALOG: Mapping[str, ModelSpec] = _specs()
 ENDING = ".safetensors"
 """Of a weights file's name."""
-MOST_OWN = 32
-"""Nets that people trained and that are kept; the oldest is let go for a new one."""
-
-_own: OrderedDict[str, ModelSpec] = OrderedDict()
-_own_lock = Lock()
-
-
-def add_own(card: Card, net: nn.Module) -> str:
-    """Keeps a copy of a net that is not shipped, until MOST_OWN newer ones are kept.
-
-    It is found by its key alone and not listed in CATALOG: whoever does not have the key does not see it.
-
-    Args:
-        card: what is known of it; its key is replaced.
-        net: images [N,C,H,W] in [0,1] -> logits; it may be trained on, the kept one stays as it is now.
-
-    Returns:
-        The key: the task of the card, and a digest of weights and card.
-    """
-    kept = copy.deepcopy(net).cpu()
-    digest = hashlib.sha256(json.dumps([card.name, card.details], sort_keys=True, default=str).encode())
-    for name, value in kept.state_dict().items():
-        digest.update(name.encode() + value.contiguous().numpy().tobytes())
-    key = f"{card.task}/own-{digest.hexdigest()[:16]}"
-    known = replace(card, key=key)
-    spec = ModelSpec(key, lambda: known, lambda: Classifier(copy.deepcopy(kept), known))
-    with _own_lock:
-        _own[key] = spec
-        _own.move_to_end(key)
-        while len(_own) > MOST_OWN:
-            _own.popitem(last=False)
-    return key
-
-
-def is_own(key: str) -> bool:
-    """Whether a key is that of a net that somebody trained and that is still kept."""
-    with _own_lock:
-        return key in _own
 
 
 def name_elsewhere(key: str) -> str:
     """What a model is called where only the catalogue is known: its key, or the file that an own net is saved as."""
     if not is_own(key):
         return key
-    return re.sub(r"\W+", "_", find(key).card().name.rpartition(": ")[2]).strip("_").lower() + ENDING
+    return re.sub(r"\W+", "_", find_model(key).card().name.rpartition(": ")[2]).strip("_").lower() + ENDING
 
 
-def find(key: str) -> ModelSpec:
+def find_model(key: str) -> ModelSpec:
     """The catalogue's entry for a key; any torchvision classifier has one, listed or not, and so has a kept own net.
 
     The path of a safetensors file with its card beside it is a key, too.
@@ -185,23 +137,22 @@ def find(key: str) -> ModelSpec:
     """
     if key in CATALOG:
         return CATALOG[key]
-    with _own_lock:
-        if key in _own:
-            return _own[key]
+    if (kept := trained_model(key)) is not None:
+        return kept
     if str(key).endswith(ENDING):
         file = Path(key)
         return ModelSpec(key, partial(shipped_card, file), partial(load_shipped, file))
     task, _, name = str(key).partition("/")
     if task == "imagenet" and name:
-        zoo.weights_of(name)
+        imagenet.weights_of(name)
         return _torchvision(name)
     raise ModelError(f"there is no model '{key}': the lab has {', '.join(CATALOG)}")
 
 
 def is_here(key: str) -> bool:
     """Whether a model loads without fetching anything."""
-    card = find(key).card()
-    return card.bundled or zoo.cached_file(key.split("/")[1]).exists()
+    card = find_model(key).card()
+    return card.bundled or imagenet.cached_file(key.split("/")[1]).exists()
 
 
 def load_model(key: str) -> Classifier:
@@ -217,6 +168,6 @@ def load_model(key: str) -> Classifier:
     Raises:
         ModelError: for an unknown key, weights that cannot be fetched, or a damaged file.
     """
-    model = find(key).load().to(devices.pick())
+    model = find_model(key).load().to(devices.pick())
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # its stub lacks this documented form
     return model

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lab import devices
+from lab.images import Images
 from lab.models.weights import read_tensors, write_tensors
 from lab.params import describe, param, parse
-from lab.tensors import Images
 from lab.training.rules import Ramped, Replaying, Rule, Watching, ascend, error, perturb
 from lab.types import DataError, ModelError
 

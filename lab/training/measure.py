@@ -2,36 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 
+from lab.models.cards import RobustAccuracy
 from lab.training.fit import accuracy
 from lab.training.rules import perturb
 
 BATCH = 250
-
-
-@dataclass(frozen=True)
-class Stand:
-    """Accuracy under an attack.
-
-    Attributes:
-        attack: the attack's key.
-        norm: of the perturbation.
-        eps: its radius.
-        n: how many images were attacked, the first ones of the official test file.
-        accuracy: share of them classified right clean and in every run of the attack.
-        notes: how the attack was run.
-    """
-
-    attack: str
-    norm: str
-    eps: float
-    n: int
-    accuracy: float
-    notes: str
 
 
 def clean_accuracy(net: nn.Module, x: Tensor, y: Tensor) -> float:
@@ -41,7 +19,7 @@ def clean_accuracy(net: nn.Module, x: Tensor, y: Tensor) -> float:
 
 def pgd_accuracy(
     net: nn.Module, x: Tensor, y: Tensor, *, eps: float, steps: int = 50, restarts: int = 2, seed: int = 0
-) -> Stand:
+) -> RobustAccuracy:
     """Accuracy under PGD from several random starts; an image must stand them all.
 
     Args:
@@ -63,4 +41,4 @@ def pgd_accuracy(
             with torch.no_grad():
                 standing[rows] &= net(z).argmax(1) == y[rows]
     notes = f"{steps} steps of {alpha:g}, {restarts} random starts per image, an image must stand them all"
-    return Stand("pgd", "linf", eps, len(x), int(standing.sum()) / len(x), notes)
+    return RobustAccuracy("pgd", "linf", eps, int(standing.sum()) / len(x), len(x), notes)

@@ -16,12 +16,13 @@ from torch import nn
 
 from lab import devices
 from lab.data.official import CLASSES, HELD_OUT, load_official, training_images
+from lab.images import Images
+from lab.models.cards import RobustAccuracy
 from lab.models.nets import RBF, Shape, build, count_parameters
 from lab.models.weights import load_into, save_weights, write_bytes
 from lab.params import describe, number, parse
-from lab.tensors import Images
 from lab.training.fit import Augment, Epoch, fit
-from lab.training.measure import Stand, clean_accuracy, pgd_accuracy
+from lab.training.measure import clean_accuracy, pgd_accuracy
 from lab.training.rules import (
     PGD,
     Adversarial,
@@ -192,7 +193,7 @@ def make_card(
     net = load_into(_fresh(recipe), weights).eval().requires_grad_(False).to(device)
     x, y = test.x.to(device), test.y.to(device)
     n = recipe.images
-    stands: list[Stand] = [pgd_accuracy(net, x[:n], y[:n], eps=eps) for eps in recipe.eps]
+    stands: list[RobustAccuracy] = [pgd_accuracy(net, x[:n], y[:n], eps=eps) for eps in recipe.eps]
     return {
         "key": recipe.key,
         "name": recipe.name,

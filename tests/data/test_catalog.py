@@ -13,7 +13,7 @@ from lab.assets import ASSETS
 from lab.data import samples
 from lab.data.official import HELD_OUT
 from lab.data.photographs import crops, photographs, with_label
-from lab.models.catalog import find
+from lab.models.catalog import find_model
 from lab.types import DataError, ImageError
 
 SHAPES = {"photographs": (21, 3, 224, 224), "mnist": (2_000, 1, 28, 28), "fashion_mnist": (10_000, 1, 28, 28)}
@@ -42,7 +42,7 @@ def test_labelled_images(key):
     assert images.y.shape == SHAPES[key][:1]
     assert images.y.dtype == torch.int64
     assert len(images) == len(images.ids) == len(set(images.ids))
-    classes = find({"photographs": "imagenet/efficientnet_lite0"}.get(key, f"{key}/cnn")).card().classes
+    classes = find_model({"photographs": "imagenet/efficientnet_lite0"}.get(key, f"{key}/cnn")).card().classes
     assert images.y.min() >= 0
     assert images.y.max() < len(classes)
     # an attack takes them as they are
@@ -73,7 +73,7 @@ def test_some_rows():
 
 
 def test_photographs_are_fitted_to_the_model():
-    card = find("imagenet/efficientnet_lite1").card()
+    card = find_model("imagenet/efficientnet_lite1").card()
     images = lab.load_data("photographs", card=card)
     assert images.x.shape == (21, 3, 240, 240)
     at = list(images.ids).index("cat")
@@ -83,7 +83,7 @@ def test_photographs_are_fitted_to_the_model():
 
 
 def test_crops_are_parts_of_their_photograph_the_same_at_every_call():
-    fit = find("imagenet/efficientnet_lite1").card().fit
+    fit = find_model("imagenet/efficientnet_lite1").card().fit
     zebra = photographs()["zebra"]
     found = crops(zebra, fit, 4)
     assert found.x.shape == (4, 3, 240, 240)
@@ -100,7 +100,7 @@ def test_crops_show_what_is_there_and_every_second_one_mirrored():
     photograph = dataclasses.replace(photographs()["zebra"], file="ramp")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(type(photograph), "open", lambda self: ramp)
-        x = crops(photograph, find("imagenet/efficientnet_lite0").card().fit).x
+        x = crops(photograph, find_model("imagenet/efficientnet_lite0").card().fit).x
     across = x[:, 0, 0, -1] - x[:, 0, 0, 0]  # brightness from the left edge to the right one: the share that is seen
     assert (across[0::2] > 0).all()
     assert (across[1::2] < 0).all()
@@ -196,7 +196,7 @@ def test_a_sample_that_holds_objects_is_not_unpickled(tmp_path, monkeypatch, fre
 
 
 class TestPictures:
-    card = find("imagenet/efficientnet_lite0").card()
+    card = find_model("imagenet/efficientnet_lite0").card()
 
     def test_by_id_and_by_path(self):
         by_id, by_path = lab.load_picture("cat", self.card), lab.load_picture(CAT, self.card)
@@ -207,7 +207,7 @@ class TestPictures:
         assert by_id.std() > 0.1
 
     def test_as_the_model_wants_it(self):
-        assert lab.load_picture("cat", find("mnist/cnn").card()).shape == (1, 1, 28, 28)
+        assert lab.load_picture("cat", find_model("mnist/cnn").card()).shape == (1, 1, 28, 28)
 
     @pytest.mark.parametrize("name", ["no-such-picture", "missing.png", "", "a\0b", "x" * 5000, "."])
     def test_what_is_not_there(self, name):

@@ -8,9 +8,9 @@ from PIL import Image
 from torch.nn import functional as F
 
 import lab
-from lab.analysis.files import encode, from_picture
 from lab.defenses.catalog import CATALOG, defend
 from lab.defenses.preprocess import Jpeg, Median, ResizePad, TotalVariation
+from lab.images import encode, from_picture
 from lab.types import ParamError
 from tests.conftest import images
 

@@ -12,7 +12,8 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 import lab
-from lab.figures.pictures import amplify, bytes_of
+from lab.figures.pictures import amplify
+from lab.images import bytes_of
 from tests.e2e.conftest import Visitor
 
 pytestmark = pytest.mark.e2e

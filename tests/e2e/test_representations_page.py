@@ -7,9 +7,10 @@ import torch
 from playwright.sync_api import expect
 
 import lab
-from lab.analysis.activations import activations
-from lab.figures.pictures import bytes_of, enlarge
+from lab.experiments.representations.activations import activations
+from lab.figures.pictures import enlarge
 from lab.figures.representations import sheet
+from lab.images import bytes_of
 from tests.e2e.conftest import Visitor
 from tests.e2e.test_attack_page import pixels
 
@@ -42,4 +43,6 @@ def test_a_photograph_is_followed_through_the_network(visit: Visitor) -> None:
     for tab in ("Units and directions", "Attribution", "Take away"):
         page.get_by_role("tab", name=tab).click()
         visit.rest()
-    expect(page.locator(".st-key-result")).to_contain_text("from lab.analysis.activations import depth")
+    expect(page.locator(".st-key-result")).to_contain_text(
+        "from lab.experiments.representations.activations import depth"
+    )

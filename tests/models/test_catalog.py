@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 import lab
-from lab.evaluation.predict import predict
-from lab.models.catalog import CATALOG, SHIPPED, find, load_shipped
-from lab.models.zoo import LITE_SIZES, TORCHVISION
+from lab.models.catalog import CATALOG, SHIPPED, find_model, load_shipped
+from lab.models.imagenet import LITE_SIZES, TORCHVISION
+from lab.predict import classes_of
 from lab.types import ModelError
 
 BUNDLED = [key for key, spec in CATALOG.items() if spec.card().bundled]
@@ -67,13 +67,13 @@ def test_efficientnet_lite_recognises_the_photographs(name):
     model = lab.load_model(f"imagenet/{name}")
     images = lab.load_data("photographs", card=model.card)
     assert len(images) == 21
-    assert int((predict(model, images.x, rows=7).argmax(1) == images.y).sum()) >= 19
+    assert int((classes_of(model, images.x, rows=7) == images.y).sum()) >= 19
 
 
 @pytest.mark.parametrize(("key", "least"), [("mnist/cnn", 0.985), ("fashion_mnist/cnn", 0.9)])
 def test_the_small_nets_recognise_their_samples(key, least):
     model, images = lab.load_model(key), lab.load_data(key.split("/")[0]).rows(slice(0, 1000))
-    assert (predict(model, images.x, rows=250).argmax(1) == images.y).float().mean() >= least
+    assert (classes_of(model, images.x, rows=250) == images.y).float().mean() >= least
 
 
 def test_normalisation_of_efficientnet_lite_is_the_authors():
@@ -84,7 +84,7 @@ def test_normalisation_of_efficientnet_lite_is_the_authors():
 
 @pytest.mark.parametrize("name", TORCHVISION)
 def test_the_card_of_a_torchvision_model_needs_no_download(name):
-    card = find(f"imagenet/{name}").card()
+    card = find_model(f"imagenet/{name}").card()
     assert card.key == f"imagenet/{name}"
     assert card.task == "imagenet"
     assert not card.bundled
@@ -98,8 +98,8 @@ def test_the_card_of_a_torchvision_model_needs_no_download(name):
 
 
 def test_the_fit_of_torchvision_models_is_torchvisions():
-    assert find("imagenet/inception_v3").card().fit == lab.models.cards.Fit(342, 299, "bilinear")
-    assert find("imagenet/swin_t").card().fit == lab.models.cards.Fit(232, 224, "bicubic")
+    assert find_model("imagenet/inception_v3").card().fit == lab.models.cards.Fit(342, 299, "bilinear")
+    assert find_model("imagenet/swin_t").card().fit == lab.models.cards.Fit(232, 224, "bicubic")
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ import pytest
 import torch
 
 import lab
-from lab.models import zoo
-from lab.models.vision import torchvision
+from lab.models import imagenet
+from lab.models.torchvision import torchvision
 from lab.types import ModelError
 
 ROOT = Path(__file__).parents[2]
@@ -53,7 +53,7 @@ def serve(tmp_path, monkeypatch, hub):
         file = tmp_path / "server" / f"{NAME}-{digest}.pth"
         file.parent.mkdir(exist_ok=True)
         file.write_bytes(content)
-        entry = zoo.weights_of(NAME)
+        entry = imagenet.weights_of(NAME)
         monkeypatch.setattr(entry, "_value_", dataclasses.replace(entry.value, url=file.as_uri()))
         return file
 
@@ -69,11 +69,11 @@ def content(net, tmp_path):
 
 def test_weights_are_fetched_once_checked_and_loaded(net, content, serve, hub):
     served = serve(content)
-    assert zoo.fetched(NAME) == 0
+    assert imagenet.fetched(NAME) == 0
     model = lab.load_model(f"imagenet/{NAME}")
     assert (hub / served.name).read_bytes() == content
-    assert zoo.cached_file(NAME) == hub / served.name
-    assert zoo.fetched(NAME) == 1
+    assert imagenet.cached_file(NAME) == hub / served.name
+    assert imagenet.fetched(NAME) == 1
     assert not any(m.training for m in model.modules())
     assert not any(p.requires_grad for p in model.parameters())
     assert not any(getattr(m, "inplace", False) for m in model.modules())
@@ -203,14 +203,14 @@ def test_a_full_disk_is_called_a_full_disk(hub, monkeypatch):
 def test_how_much_is_fetched_can_be_watched(hub, serve, content):
     served = serve(content)
     hub.mkdir(parents=True)
-    size = zoo.weights_of(NAME).meta["_file_size"] * 1e6
+    size = imagenet.weights_of(NAME).meta["_file_size"] * 1e6
     (hub / f"{served.name}.abc.partial").write_bytes(bytes(int(size / 4)))
-    assert zoo.fetched(NAME) == pytest.approx(0.25, abs=0.01)
+    assert imagenet.fetched(NAME) == pytest.approx(0.25, abs=0.01)
 
 
 def test_torchvision_loads_in_a_fresh_process():
     code = (
-        "from lab.models.vision import imagenet_classes, torchvision\n"
+        "from lab.models.torchvision import imagenet_classes, torchvision\n"
         "tv = torchvision()\n"
         "assert tv is torchvision()\n"
         "assert len(tv.models.list_models(module=tv.models)) > 50\n"

@@ -4,9 +4,9 @@ from itertools import islice
 import pytest
 import torch
 
+from lab.images import Images
 from lab.models.nets import build
 from lab.models.weights import read_tensors
-from lab.tensors import Images
 from lab.training.fit import Augment, Settings, accuracy, fit, learning_rate
 from lab.training.rules import PGD, Fast, Free, Standard, Trades, ascend, error
 from lab.types import DataError, ModelError, ParamError

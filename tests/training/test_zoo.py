@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from lab.images import from_bytes
 from lab.models.nets import build, count_parameters
 from lab.models.weights import load_into
-from lab.tensors import from_bytes
 from lab.training.fit import accuracy
 from lab.training.recipe import WEIGHTS, load_recipe
 

@@ -1,1 +1,0 @@
-"""Evaluation: predictions and accuracies, clean and under attack."""

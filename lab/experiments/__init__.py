@@ -1,0 +1,1 @@
+"""What the lab measures: one folder for each experiment, named as its page, its figures and its command."""

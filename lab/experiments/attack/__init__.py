@@ -1,0 +1,1 @@
+"""One attack on one image, and everything that is measured of it."""

@@ -1,0 +1,1 @@
+"""A black box that answers labels, copied by asking it, and attacked through the copy."""

@@ -1,0 +1,1 @@
+"""CLEVER: estimates of how far the nearest adversarial image is at least."""

@@ -1,0 +1,1 @@
+"""What defenses are worth against attackers who know them or not."""

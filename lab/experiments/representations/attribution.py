@@ -1,0 +1,69 @@
+"""Attribution: which pixels speak for a class, by captum, on a twin of the network that may get hooks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from captum.attr import IntegratedGradients, LayerGradCam, Saliency
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lab import devices
+from lab.experiments.representations.activations import layers, network, stages
+from lab.types import Model, ModelError
+
+STEPS = 32
+"""Points on the way from black to the image at which integrated gradients look."""
+BATCH = 8
+"""Of these points, those that go through the network together."""
+
+
+def input_gradient(net: nn.Module, x: Tensor, target: int) -> Tensor:
+    """The gradient of the class's logit with respect to the pixels."""
+    found: Tensor = Saliency(net).attribute(x, target=target, abs=False)
+    return found
+
+
+def integrated_gradients(net: nn.Module, x: Tensor, target: int) -> Tensor:
+    """The gradient averaged on the way from a black image, times the image.
+
+    Source: Sundararajan et al. 2017.
+    """
+    method = IntegratedGradients(net)
+    found: Tensor = method.attribute(x, target=target, n_steps=STEPS, internal_batch_size=BATCH)
+    return found.to(x)
+
+
+def grad_cam(net: nn.Module, x: Tensor, target: int) -> Tensor:
+    """The maps of the last stage that has any, weighted by how they raise the class, enlarged to the image.
+
+    Source: Selvaraju et al. 2017.
+
+    Raises:
+        ModelError: for a network without maps.
+    """
+    maps = [layer for layer in layers(net, x) if layer.is_map and min(layer.shape[1:]) > 1]
+    if not maps:
+        raise ModelError("Grad-CAM needs a stage with maps, and this network has none: choose another method")
+    cam: Tensor = LayerGradCam(net, stages(net)[maps[-1].name]).attribute(x, target=target, relu_attributions=True)
+    return F.interpolate(cam, x.shape[-2:], mode="bilinear", align_corners=False)
+
+
+METHODS: Mapping[str, Callable[[nn.Module, Tensor, int], Tensor]] = {
+    "Input gradient": input_gradient,
+    "Integrated gradients": integrated_gradients,
+    "Grad-CAM": grad_cam,
+}
+
+
+def attribution(model: Model, x: Tensor, target: int, method: str) -> Tensor:
+    """How much each pixel of an image [1,C,H,W] speaks for a class: one map [H,W] on the CPU, summed over colours.
+
+    Raises:
+        ModelError: for a network that the method cannot be used on.
+    """
+    net = network(model)
+    with torch.enable_grad():
+        found = METHODS[method](net, x.detach().to(devices.of(net, x), copy=True).requires_grad_(), target)
+    return found.detach().sum(1)[0].cpu()

@@ -1,0 +1,123 @@
+"""Operator norms of a network's linear and convolutional layers: how much each can stretch a change, at most."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from lab import devices
+from lab.attacks.norms import TINY
+from lab.experiments.representations.activations import network
+from lab.types import Model
+
+TOLERANCE = 1e-4
+"""The iteration ends when a step changes the norm by less than this share."""
+Affine = nn.Linear | nn.Conv2d | nn.BatchNorm2d
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """One layer's operator norm.
+
+    Attributes:
+        name: as in `named_modules` of the network.
+        kind: its class.
+        norm: its largest singular value, for inputs of the size that it gets here.
+    """
+
+    name: str
+    kind: str
+    norm: float
+
+
+def operator_norms(
+    model: Model,
+    x: Tensor,
+    *,
+    iterations: int = 100,
+    seed: int = 0,
+    watch: Callable[[float], None] = lambda share: None,
+) -> tuple[Stretch, ...]:
+    """The operator norm (L2) of every linear and convolutional layer and batch norm, in the order of the calls.
+
+    Power iteration through the layer itself, so that padding, stride and groups count as they are.
+
+    Args:
+        model: a network.
+        x: one image [1,C,H,W], for the sizes that the layers get.
+        iterations: most steps of the iteration.
+        seed: of its start.
+        watch: told the share of the layers that is done.
+
+    Source: Szegedy et al. 2013, section 4.3.
+    """
+    net = network(model)
+    given: dict[str, tuple[nn.Module, Tensor]] = {}
+    for name, module in net.named_modules():
+        if isinstance(module, Affine):
+            module.register_forward_pre_hook(_noting(name, given))
+    with torch.no_grad():
+        net(x[:1].to(devices.of(net, x)))
+    for module in net.modules():
+        module._forward_pre_hooks.clear()
+    found = []
+    for k, (name, (module, seen)) in enumerate(given.items()):
+        watch(k / len(given))
+        norm = operator_norm(module, seen, iterations=iterations, seed=seed)
+        found.append(Stretch(name, type(module).__name__, norm))
+    return tuple(found)
+
+
+def bound(norms: tuple[Stretch, ...]) -> float:
+    """The product of the norms: an upper bound of the stretch of a plain chain of layers with ReLU and max-pooling."""
+    return math.prod(s.norm for s in norms)
+
+
+def operator_norm(
+    layer: Callable[[Tensor], Tensor],
+    like: Tensor,
+    *,
+    iterations: int = 200,
+    tolerance: float = TOLERANCE,
+    seed: int = 0,
+) -> float:
+    """The largest singular value of an affine map, by power iteration on its linear part.
+
+    Args:
+        layer: an affine map of tensors [1,...].
+        like: an input of the right shape, [1,...].
+        iterations: most steps.
+        tolerance: it ends earlier once a step changes the norm by less than this share.
+        seed: of the start.
+    """
+    if isinstance(layer, nn.BatchNorm2d):  # diagonal: no need to iterate
+        if layer.running_var is None:
+            return 1.0
+        scale = torch.rsqrt(layer.running_var + layer.eps) * (1 if layer.weight is None else layer.weight)
+        return float(scale.detach().abs().max())
+    v = torch.randn(like.shape, generator=torch.Generator().manual_seed(seed)).to(like)
+    with torch.no_grad():
+        offset = layer(torch.zeros_like(like))
+    norm = 0.0
+    for _ in range(iterations):
+        v = v / v.norm().clamp(min=TINY)
+        with torch.enable_grad():
+            u = v.detach().requires_grad_()
+            stretched = layer(u) - offset
+            size = float(stretched.detach().norm())
+            (v,) = torch.autograd.grad(stretched, u, stretched.detach())  # the transpose of the linear part
+        if abs(size - norm) <= tolerance * size:
+            return size
+        norm = size
+    return norm
+
+
+def _noting(name: str, given: dict[str, tuple[nn.Module, Tensor]]) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+    def hook(module: nn.Module, args: tuple[Tensor, ...]) -> None:
+        given.setdefault(name, (module, args[0].detach()))
+
+    return hook

@@ -1,0 +1,262 @@
+"""Security curves: accuracy against the size of the perturbation, for models and attacks, image by image."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lab.attacks import attack as run_attack
+from lab.attacks.catalog import Spec, find
+from lab.attacks.norms import LENGTHS
+from lab.models.cards import resized
+from lab.predict import classes_of
+from lab.statistics import wilson
+from lab.types import Model, ParamError
+
+ROOM = 1 + 1e-5
+"""A perturbation counts as within epsilon up to this factor: rounding."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """Accuracy under attack at one epsilon, with its 95% interval (Wilson)."""
+
+    eps: float
+    accuracy: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one attack did to one model, image by image.
+
+    Attributes:
+        model: the model's name.
+        attack: the attack's key.
+        norm: in which sizes are measured.
+        right: whether the clean image is classed right [N].
+        needed: the smallest epsilon of those tried at which the image was broken; of an attack that searches for the
+            smallest perturbation, its distance; 0 where the clean image is wrong, infinite where the image stands [N].
+        distance: the size of the perturbation that broke it [N]; the same otherwise.
+        eps: sizes that were tried so far, rising.
+        complete: whether all were tried.
+    """
+
+    model: str
+    attack: str
+    norm: str
+    right: Tensor
+    needed: Tensor
+    distance: Tensor
+    eps: tuple[float, ...]
+    complete: bool = True
+
+    def at(self, eps: float) -> Point:
+        """The accuracy under perturbations of at most this size."""
+        stands = self.right & (self.needed > eps * ROOM)
+        n, hits = len(stands), int(stands.sum())
+        return Point(eps, hits / n, *wilson(hits, n))
+
+    @property
+    def curve(self) -> tuple[Point, ...]:
+        """The accuracy at every size that was tried."""
+        return tuple(self.at(eps) for eps in self.eps)
+
+
+def minimum(spec: Spec) -> bool:
+    """Whether an attack searches for the smallest perturbation, which gives the whole curve at once."""
+    return spec.keep == "closest" and not any(p.name == "eps" for p in spec.params)
+
+
+def settings(key: str, norm: str, params: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters of an attack that measures in this norm: those that it has, and the norm where it is one of them.
+
+    Raises:
+        ParamError: where the attack bounds another distance.
+    """
+    spec = find(key)
+    known = {p.name: p for p in spec.params}
+    given = {name: value for name, value in params.items() if name in known and name != "eps"}
+    if "norm" in known and norm in known["norm"].choices:
+        given["norm"] = norm
+    if not minimum(spec):
+        if "eps" not in known:
+            raise ParamError(f"{key} has no epsilon, so that there is no curve of it: choose another attack")
+        if spec.measured_in(given) != norm and "norm" not in given:
+            raise ParamError(f"{key} does not bound {norm}: choose another attack or norm")
+    return given
+
+
+def evaluate(
+    models: Mapping[str, Model],
+    attacks: Sequence[str],
+    x: Tensor,
+    y: Tensor,
+    eps: Sequence[float],
+    *,
+    norm: str = "linf",
+    seed: int = 0,
+    devices: Sequence[str] = (),
+    cancel: Callable[[], bool] = lambda: False,
+    watch: Callable[[float, str], None] = lambda share, message: None,
+    **params: Any,
+) -> Iterator[tuple[Outcome, ...]]:
+    """Measures accuracy under attack, for every model and attack, at every epsilon; tells what it has after each.
+
+    An image that was broken at one size counts as broken at all larger ones, and is not attacked again: a perturbation
+    within a smaller size is within the larger one, too.
+
+    Args:
+        models: by name.
+        attacks: keys of the catalogue.
+        x: clean images [N,C,H,W] in [0,1]; a model of the lab gets them in its own size (bilinear, antialiased).
+        y: their classes, int64 [N].
+        eps: sizes of the perturbation; 0 is the clean accuracy.
+        norm: in which they are measured: "linf", "l2" or "l1".
+        seed: of the attacks.
+        devices: the images are shared out among these, a thread and a copy of the model each; the numbers are the same.
+        cancel: asked after every iterate; once True, what there is is told a last time.
+        watch: told the share that is done, and what is at work.
+        **params: for every attack that has such a parameter.
+
+    Raises:
+        ParamError: for sizes below 0, or an attack that does not bound this norm.
+        LabError: as `lab.attack`.
+    """
+    sizes = sorted({float(e) for e in eps})
+    if not sizes or sizes[0] < 0 or not all(map(math.isfinite, sizes)):
+        raise ParamError("eps needs one size or more, none below 0, for example 0,0.1,0.2")
+    if norm not in LENGTHS or norm == "l0":
+        raise ParamError(f"norm must be linf, l2 or l1, not {norm!r}")
+    plan = {key: settings(key, norm, params) for key in attacks}
+    if not models or not plan:
+        raise ParamError("at least one model and one attack are needed")
+    done: list[Outcome] = []
+    total = len(models) * len(plan)
+    for name, model in models.items():
+        shards = _shards(model, x, y, devices)
+        right = torch.cat([classes_of(m, part) == labels.cpu() for m, part, labels in shards])
+        for key, given in plan.items():
+            watch(len(done) / total, f"{find(key).name} on {name}")
+            blank = torch.where(right, math.inf, 0.0)
+            outcome = Outcome(name, key, norm, right, blank, blank.clone(), (), complete=False)
+            steps = [sizes] if minimum(find(key)) else [[size] for size in sizes]
+            for k, step in enumerate(steps):
+                if cancel():
+                    break
+                found = _step(shards, key, outcome, step, seed, cancel, given)
+                if found is None:
+                    break
+                outcome = found
+                watch((len(done) + (k + 1) / len(steps)) / total, f"{find(key).name} on {name}")
+                yield (*done, outcome)
+            else:
+                outcome = replace(outcome, complete=True)
+            done.append(outcome)
+            yield tuple(done)
+            if not outcome.complete:
+                return
+
+
+Shard = tuple[Model, Tensor, Tensor]
+"""A model, and its share of images and labels, on one device."""
+
+
+def _shards(model: Model, x: Tensor, y: Tensor, devices: Sequence[str]) -> list[Shard]:
+    """The images in the model's size, shared out among devices, in order."""
+    x = resized(x, model)
+    if len(devices) < 2 or not isinstance(model, nn.Module):
+        return [(model, x, y)]
+    parts = zip(devices, x.chunk(len(devices)), y.chunk(len(devices)), strict=False)
+    return [(copy.deepcopy(model).to(device), part.to(device), labels.to(device)) for device, part, labels in parts]
+
+
+def _step(
+    shards: Sequence[Shard],
+    key: str,
+    before: Outcome,
+    sizes: Sequence[float],
+    seed: int,
+    cancel: Callable[[], bool],
+    given: Mapping[str, Any],
+) -> Outcome | None:
+    """The outcome after the next size, or all of them; None where it was stopped."""
+    starts = [0]
+    for _, part, _ in shards:
+        starts.append(starts[-1] + len(part))
+    pieces = [(shard, slice(a, b)) for shard, a, b in zip(shards, starts, starts[1:], strict=False)]
+
+    def work(piece: tuple[Shard, slice]) -> tuple[Tensor, Tensor] | None:
+        shard, rows = piece
+        return _broken(shard, key, before.needed[rows], before.distance[rows], before.norm, sizes, seed, cancel, given)
+
+    if len(pieces) == 1:
+        found = [work(pieces[0])]
+    else:
+        with ThreadPoolExecutor(len(pieces)) as pool:
+            found = list(pool.map(work, pieces))
+    done = [f for f in found if f is not None]
+    if len(done) < len(found):
+        return None
+    needed, distance = (torch.cat(parts) for parts in zip(*done, strict=True))
+    return replace(before, needed=needed, distance=distance, eps=(*before.eps, *sizes))
+
+
+def _broken(
+    shard: Shard,
+    key: str,
+    needed: Tensor,
+    distance: Tensor,
+    norm: str,
+    sizes: Sequence[float],
+    seed: int,
+    cancel: Callable[[], bool],
+    given: Mapping[str, Any],
+) -> tuple[Tensor, Tensor] | None:
+    """Sizes and distances once the images that still stand were attacked; None where that was stopped."""
+    model, x, y = shard
+    standing = needed.isinf().nonzero().flatten()
+    smallest = minimum(find(key))
+    if not len(standing) or not (smallest or sizes[0]):
+        return needed, distance
+    at: dict[str, Any] = {} if smallest else {"eps": sizes[0]}
+    rows = standing.to(x.device)
+    result = run_attack(key, model, x[rows], y[rows], seed=seed, drop_solved=not smallest, cancel=cancel, **at, **given)
+    if not result.complete:
+        return None
+    size, success = result.distance[norm].cpu().float(), result.success.cpu()
+    new = torch.where(success, size if smallest else torch.full_like(size, sizes[0]), math.inf)
+    return needed.index_copy(0, standing, new), distance.index_copy(0, standing, torch.where(success, size, math.inf))
+
+
+def report(outcomes: Sequence[Outcome], ids: Sequence[str]) -> dict[str, Any]:
+    """Curves and images as plain numbers for JSON; None stands for an image that was not broken.
+
+    Args:
+        outcomes: of `evaluate`.
+        ids: the images' names [N].
+    """
+    return {
+        "norm": outcomes[0].norm,
+        "images": list(ids),
+        "outcomes": [
+            {
+                "model": o.model,
+                "attack": o.attack,
+                "complete": o.complete,
+                "curve": [asdict(point) for point in o.curve],
+                "right": o.right.tolist(),
+                "needed": [v if math.isfinite(v) else None for v in o.needed.tolist()],
+                "distance": [v if math.isfinite(v) else None for v in o.distance.tolist()],
+            }
+            for o in outcomes
+        ],
+    }

@@ -1,0 +1,276 @@
+"""Sanity checks of a robustness measurement: signs that an attack was weak, not that a model is robust."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from lab.attacks import attack as run_attack
+from lab.attacks.gradient import input_gradient
+from lab.attacks.run import make_goal
+from lab.models.cards import resized
+from lab.predict import classes_of, logits_of
+from lab.types import Model
+
+STEPS = (10, 40, 100)
+"""Of the attack that is made stronger."""
+RESTARTS = 3
+HUGE = 1.0
+"""An epsilon at which every image can become every other."""
+SHAKES = 10
+"""Random perturbations of each image."""
+SLACK = 0.02
+"""A share of the images that chance may decide."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One question and its answer.
+
+    Attributes:
+        question: what is asked.
+        passed: whether the measurement stands it; None where it could not be asked.
+        said: the answer in one sentence.
+        evidence: a table, row by row.
+    """
+
+    question: str
+    passed: bool | None
+    said: str
+    evidence: tuple[Mapping[str, Any], ...]
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is checked: a model, images that it classes right, and the size of perturbations (L-infinity).
+
+    Attributes:
+        model: images -> logits.
+        x: clean images [N,C,H,W].
+        y: their classes [N].
+        eps: size of the perturbation.
+        source: another model, on which images are made to transfer; None where there is none.
+        seed: of all random numbers.
+        cancel: whether to stop.
+    """
+
+    model: Model
+    x: Tensor
+    y: Tensor
+    eps: float
+    source: Model | None
+    seed: int
+    cancel: Callable[[], bool]
+
+    def accuracy(self, key: str, eps: float | None = None, seed: int | None = None, **params: Any) -> float:
+        """Under one attack."""
+        result = run_attack(
+            key,
+            self.model,
+            self.x,
+            self.y,
+            eps=self.eps if eps is None else eps,
+            seed=self.seed if seed is None else seed,
+            drop_solved=True,
+            cancel=self.cancel,
+            **params,
+        )
+        return 1 - float(result.success.double().mean())
+
+
+def check(
+    model: Model,
+    x: Tensor,
+    y: Tensor,
+    eps: float,
+    *,
+    source: Model | None = None,
+    seed: int = 0,
+    cancel: Callable[[], bool] = lambda: False,
+) -> Iterator[Check]:
+    """Asks whether a robust accuracy of this model could be believed, one question after the other.
+
+    Args:
+        model: images -> logits.
+        x: clean images [N,C,H,W] in [0,1]; those that the model gets wrong are left out.
+        y: their classes, int64 [N].
+        eps: size of the perturbation (L-infinity).
+        source: another model of the same classes, for images that transfer.
+        seed: of all random numbers.
+        cancel: asked between the questions and inside the attacks.
+
+    Source: Carlini et al. 2019, "On evaluating adversarial robustness", section 3; Athalye, Carlini and Wagner 2018,
+        section 3.1.
+    """
+    x = resized(x, model)
+    logits = logits_of(model, x)
+    right = logits.argmax(1) == y.cpu()
+    yield _logits(logits)
+    if not right.any():
+        yield Check("Is there anything to attack?", None, "The model classes none of these images right.", ())
+        return
+    rows = right.nonzero().flatten().to(x.device)
+    case = Case(model, x[rows], y[rows], eps, source, seed, cancel)
+    for ask in (_gradients, _unbounded, _steps, _iterated, _noise, _black_box):
+        if cancel():
+            return
+        yield ask(case)
+
+
+def _logits(logits: Tensor) -> Check:
+    sums, low = logits.sum(1), float(logits.min())
+    alike = bool((sums - 1).abs().max() < 1e-3) and low >= 0
+    said = (
+        "The outputs look like probabilities: gradients through a softmax vanish where the model is sure."
+        if alike
+        else "The outputs are no probabilities: no softmax is in the model. Whether that of the loss saturates is next."
+    )
+    evidence = {
+        "smallest output": low,
+        "largest output": float(logits.max()),
+        "sum of the first image's": float(sums[0]),
+    }
+    return Check("Are these logits?", not alike, said, (evidence,))
+
+
+def _gradients(case: Case) -> Check:
+    goal = make_goal(case.x, case.y)
+    slopes = []
+    for _ in range(2):
+        parts = [
+            input_gradient(case.model, x, goal.rows(rows).loss)[1]
+            for rows in torch.arange(len(case.x), device=case.x.device).split(64)
+            for x in (case.x[rows],)
+        ]
+        slopes.append(torch.cat(parts).flatten(1).double())
+    first, second = slopes
+    nan = float((~first.isfinite()).any(1).double().mean())
+    zero = float((first == 0).all(1).double().mean())
+    same = F.cosine_similarity(_scaled(first), _scaled(second))
+    random = float((same < 0.99).logical_and((first != 0).any(1)).double().mean())
+    troubles = {"NaN or infinite": nan, "zero": zero, "different at the second look": random}
+    found = [f"{share:.0%} are {name}" for name, share in troubles.items() if share > SLACK]
+    said = (
+        f"Of the gradients, {' and '.join(found)}: attacks that follow them are blind there."
+        if found
+        else "Gradients are finite, hardly ever zero, and the same at a second look."
+    )
+    rows = tuple({"gradients": name, "share of the images": f"{share:.1%}"} for name, share in troubles.items())
+    return Check("Do the gradients tell anything?", not found, said, rows)
+
+
+def _scaled(g: Tensor) -> Tensor:
+    """Gradients [N,D] whose largest value is 1, so that tiny ones can be compared."""
+    g = g.nan_to_num()
+    return g / g.abs().amax(1, keepdim=True).clamp(min=torch.finfo(g.dtype).tiny)
+
+
+def _unbounded(case: Case) -> Check:
+    rows = []
+    for eps in (case.eps, 2 * case.eps, HUGE):
+        size = min(eps, HUGE)
+        rows.append((size, case.accuracy("pgd", eps=size, alpha=size / 4, steps=40)))
+    last = rows[-1][1]
+    passed = last <= SLACK
+    said = (
+        "With no bound the attack breaks every image, as it must."
+        if passed
+        else f"Even with no bound {last:.0%} of the images stand: the attack is too weak, for they can become anything."
+    )
+    told = tuple({"epsilon": f"{255 * eps:.3g}/255", "accuracy under PGD-40": f"{a:.1%}"} for eps, a in rows)
+    return Check("Does accuracy fall to 0 as epsilon grows?", passed, said, told)
+
+
+def _steps(case: Case) -> Check:
+    rows = [(f"{steps} steps", case.accuracy("pgd", steps=steps, alpha=2.5 * case.eps / steps)) for steps in STEPS]
+    step = 2.5 * case.eps / STEPS[0]
+    best = torch.zeros(len(case.x), dtype=torch.bool)
+    for k in range(RESTARTS):
+        result = run_attack(
+            "pgd",
+            case.model,
+            case.x,
+            case.y,
+            eps=case.eps,
+            steps=STEPS[0],
+            alpha=step,
+            seed=case.seed + k,
+            drop_solved=True,
+            cancel=case.cancel,
+        )
+        best |= result.success.cpu()
+    rows.append((f"{STEPS[0]} steps, {RESTARTS} starts", 1 - float(best.double().mean())))
+    worse = rows[2][1] > rows[0][1] + SLACK
+    gained = rows[0][1] - min(a for _, a in rows)
+    if worse:
+        said = "More steps make the attack weaker: it does not find its way, and its accuracy is not the model's."
+    elif gained > 0.1:
+        said = f"More steps and starts break {gained:.0%} more: the short attack had not come to its end."
+    else:
+        said = "More steps and starts do not hurt, and change little: the attack had come to its end, or is blind."
+    told = tuple({"PGD": name, "accuracy": f"{a:.1%}"} for name, a in rows)
+    return Check("Do more steps and restarts not hurt the attack?", not worse, said, told)
+
+
+def _iterated(case: Case) -> Check:
+    one, many = case.accuracy("fgsm"), case.accuracy("bim", steps=STEPS[1], alpha=2.5 * case.eps / STEPS[1])
+    passed = many <= one + SLACK
+    said = (
+        "Many small steps break at least as much as one large one."
+        if passed
+        else "One large step breaks more than many small ones: the gradient is masked."
+    )
+    told = ({"attack": "FGSM", "accuracy": f"{one:.1%}"}, {"attack": f"BIM-{STEPS[1]}", "accuracy": f"{many:.1%}"})
+    return Check("Is an iterated attack at least as strong as one step?", passed, said, told)
+
+
+def _noise(case: Case) -> Check:
+    rng = torch.Generator().manual_seed(case.seed)
+    stands = torch.ones(len(case.x), dtype=torch.bool)
+    for _ in range(SHAKES):
+        signs = torch.randint(0, 2, case.x.shape, generator=rng).to(case.x) * 2 - 1
+        seen = classes_of(case.model, (case.x + case.eps * signs).clamp(0, 1))
+        stands &= seen == case.y.cpu()
+    noise, pgd = float(stands.double().mean()), case.accuracy("pgd")
+    passed = pgd < noise or noise <= SLACK
+    said = (
+        "The attack finds what chance does not."
+        if passed
+        else "The attack breaks no more than random signs of the same size: either both are too small, or it is blind."
+    )
+    told = (
+        {"perturbation": f"random signs, the worst of {SHAKES}", "accuracy": f"{noise:.1%}"},
+        {"perturbation": "PGD", "accuracy": f"{pgd:.1%}"},
+    )
+    return Check("Is the attack better than noise?", passed, said, told)
+
+
+def _black_box(case: Case) -> Check:
+    rows = {"PGD-100, white box": case.accuracy("pgd", steps=STEPS[2], alpha=2.5 * case.eps / STEPS[2])}
+    rows["Square, scores only"] = case.accuracy("square", steps=300)
+    if case.source is not None:
+        made = run_attack(
+            "mi_fgsm",
+            case.source,
+            resized(case.x, case.source),
+            case.y,
+            eps=case.eps,
+            seed=case.seed,
+            cancel=case.cancel,
+        )
+        seen = classes_of(case.model, resized(made.x, case.model))
+        rows["MI-FGSM, made on another model"] = float((seen == case.y.cpu()).double().mean())
+    white, *others = rows.values()
+    passed = white <= min(others) + SLACK
+    said = (
+        "Whoever sees the model's gradients breaks at least as much as those who do not."
+        if passed
+        else "An attack without gradients breaks more than the one that has them: the gradients mislead."
+    )
+    told = tuple({"attack": name, "accuracy": f"{a:.1%}"} for name, a in rows.items())
+    return Check("Is white box at least as strong as black box and transfer?", passed, said, told)

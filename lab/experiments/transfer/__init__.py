@@ -1,0 +1,1 @@
+"""Images made to fool one model, shown to others."""

@@ -1,0 +1,77 @@
+"""Whether models that are fooled by the same images make the same mistakes, and what they see in noise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import combinations
+
+import torch
+from torch import Tensor
+
+from lab import devices
+from lab.attacks.gradient import input_gradient
+from lab.predict import classes_of, logits_of
+from lab.types import Goal, Model
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """FGSM's images of one model, and the classes that other models see in them.
+
+    Attributes:
+        error: share of all images that each model misclassifies, the source among them.
+        same: of those that the source misclassifies, the share on which another sees the same wrong class.
+        both: of those that the source and another misclassify, the share on which they see the same class.
+        between: the same as `both` for each pair of the others, on the images that the source misclassifies.
+        rubbish: share of pure noise, normally distributed, in which a model is more than half sure of a class.
+        n: how many images.
+    """
+
+    error: Mapping[str, float]
+    same: Mapping[str, float]
+    both: Mapping[str, float]
+    between: Mapping[tuple[str, str], float]
+    rubbish: Mapping[str, float]
+    n: int
+
+
+def agreement(
+    source: str, models: Mapping[str, Model], x: Tensor, y: Tensor, eps: float, *, noises: int = 2000, seed: int = 0
+) -> Agreement:
+    """Moves every image by eps along the sign of the source's gradient and asks all models.
+
+    Args:
+        source: name of the model that the images are made on.
+        models: by name, the source among them; all for images of one size.
+        x: clean images [N,C,H,W] in [0,1].
+        y: their classes, int64 [N].
+        eps: size of the step. As in the paper, nothing is clipped, so values leave [0,1].
+        noises: how many noise images each model is shown.
+        seed: of the noise.
+
+    Source: Goodfellow et al. 2015, section 8 (the same class) and appendix A (rubbish class examples).
+    """
+    model = models[source]
+    device = devices.of(model, x)
+    _, slope = input_gradient(model, x.to(device), Goal(y.to(device)).loss)
+    moved = x + eps * slope.sign().cpu()
+    seen = {name: classes_of(m, moved) for name, m in models.items()}
+    wrong = {name: classes != y for name, classes in seen.items()}
+    others = [name for name in models if name != source]
+    fooled = wrong[source]
+    noise = torch.randn((noises, *x.shape[1:]), generator=torch.Generator().manual_seed(seed))
+    return Agreement(
+        error={name: _share(w) for name, w in wrong.items()},
+        same={name: _share((seen[name] == seen[source])[fooled]) for name in others},
+        both={name: _share((seen[name] == seen[source])[fooled & wrong[name]]) for name in others},
+        between={
+            (a, b): _share((seen[a] == seen[b])[fooled & wrong[a] & wrong[b]]) for a, b in combinations(others, 2)
+        },
+        rubbish={name: _share(logits_of(m, noise).softmax(1).amax(1) > 0.5) for name, m in models.items()},
+        n=len(x),
+    )
+
+
+def _share(hits: Tensor) -> float:
+    return float(hits.double().mean()) if len(hits) else float("nan")

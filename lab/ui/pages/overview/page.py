@@ -1,0 +1,114 @@
+"""The parts of the Overview page: a stored result, what is here, and the ways on."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from typing import Any
+
+import streamlit as st
+from PIL import Image
+
+from lab import attacks, data, devices, models
+from lab.assets import ASSETS
+from lab.data.photographs import photographs
+from lab.images import from_picture
+from lab.models.cards import Card
+from lab.models.catalog import is_here
+from lab.types import Access
+from lab.ui.parts.scenario import TASKS
+from lab.ui.parts.show import TILE, link_to, show_image, tiles
+from lab.ui.shell.navigation import PAGES
+
+REFERENCE_EPS = {"mnist": 0.3, "fashion_mnist": 0.1}
+"""The epsilon at which models of a task are compared."""
+ABREAST = 3
+"""Cards side by side."""
+
+
+@cache
+def stored() -> dict[str, Any]:
+    """The stored result: the manifest of a run of scripts/build_overview.py."""
+    told: dict[str, Any] = json.loads((ASSETS / "overview" / "result.json").read_text(encoding="utf-8"))
+    return told
+
+
+def example() -> None:
+    """A real photograph fooled on a real model, as computed by the lab."""
+    told = stored()
+    result = told["result"]
+    clean, attacked = result["clean"], result["attacked"]
+    size = f"{result['distance']['linf'] * 255:.3g}/255"
+    st.markdown(
+        f"### {told['model_name']} sees {clean['name']} ({clean['confidence']:.0%}) in the clean picture and "
+        f"{attacked['name']} ({attacked['confidence']:.0%}) in the adversarial one; no pixel differs by more than "
+        f"{size}."
+    )
+    captions = {
+        "clean": ("Clean", f"{clean['name']}, {clean['confidence']:.0%}"),
+        "perturbation": ("Perturbation", f"amplified {told['amplified']:.0f} times"),
+        "attacked": ("Adversarial", f"{attacked['name']}, {attacked['confidence']:.0%}"),
+    }
+    for tile, (file, (title, caption)) in zip(tiles(3, TILE), captions.items(), strict=True):
+        with tile:
+            st.markdown(f"**{title}**")
+            with Image.open(ASSETS / "overview" / f"{file}.png") as picture:
+                show_image(from_picture(picture)[0], f"{title}: {caption}")
+            st.caption(caption)
+    st.caption(
+        f"Computed by this lab with {attacks.CATALOG[told['attack']].name}, {told['params']['steps']} iterations, and "
+        f"stored; `{told['command']}` computes it again."
+    )
+
+
+def ways_on() -> None:
+    """A card for each page but this."""
+    for first in range(1, len(PAGES), ABREAST):
+        for column, page in zip(st.columns(ABREAST), PAGES[first : first + ABREAST], strict=False):
+            with column.container(border=True, height="stretch"):
+                link_to(page.path, f"**{page.title}**", icon=page.icon)
+                st.markdown(page.about)
+
+
+def _attacked(card: Card) -> str:
+    found = card.under_attack(REFERENCE_EPS.get(card.task, 0))
+    return f"{found.accuracy:.1%} at {found.eps:g}" if found else ""
+
+
+def present() -> None:
+    """Which models, data and device are here."""
+    st.markdown("**Models**")
+    rows = []
+    for spec in models.CATALOG.values():
+        card = spec.card()
+        rows.append(
+            {
+                "model": card.name,
+                "classes": TASKS[card.task],
+                "here": "yes" if is_here(card.key) else "at first use",
+                "accuracy": f"{card.accuracy:.1%}" if card.accuracy is not None else "not measured",
+                "under attack": _attacked(card),
+            }
+        )
+    st.dataframe(rows, hide_index=True, width="stretch", height=320, key="models")
+    st.caption(
+        "Accuracy: measured by the lab on the official test images. Under attack: on 1,000 of them, each moved by at "
+        "most that much per pixel (of 1), by the strongest attack measured. “At first use”: weights are downloaded."
+    )
+    pictures, attack_names, device = st.columns([2, 2, 1], gap="large")
+    with pictures:
+        st.markdown("**Pictures**")
+        st.markdown(f"{len(photographs())} photographs; your own by upload or camera.")
+        for dataset in data.CATALOG.values():
+            if dataset.official:
+                st.markdown(f"{dataset.name}: {dataset.summary}")
+    with attack_names:
+        st.markdown("**Attacks**")
+        for access in Access:
+            names = [spec.name for spec in attacks.CATALOG.values() if spec.access is access]
+            if names:
+                told = access.value.split(":")
+                st.markdown(f"{told[0].capitalize()} ({told[1].strip()}): {', '.join(names)}")
+    with device:
+        st.markdown("**Device**")
+        st.markdown(devices.describe())

@@ -1,0 +1,138 @@
+"""How the pages show things: exact pictures, charts, errors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import plotly.graph_objects as go
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+from streamlit.errors import StreamlitPageNotFoundError
+from torch import Tensor
+from torch.nn import functional as F
+
+from lab.figures.pictures import enlarge
+from lab.figures.style import CONFIG
+from lab.images import bytes_of
+from lab.types import LabError
+
+T = TypeVar("T")
+TILE = 224
+"""The width in pixels near which pictures are shown; small ones are enlarged by a whole factor."""
+
+THUMBNAIL = 96
+"""Width of a small picture in pixels."""
+
+
+def say(error: LabError) -> None:
+    """An error as one sentence."""
+    text = str(error)
+    st.error(text[0].upper() + text[1:] + ("" if text.endswith((".", "?")) else "."), icon=":material/error:")
+
+
+def attempt(draw: Callable[[], T]) -> T | None:
+    """What `draw` returns; None where it raises an error of the lab, after saying it."""
+    try:
+        return draw()
+    except LabError as e:
+        say(e)
+        return None
+
+
+def show_tabs(tabs: Mapping[str, Callable[[T], None]], key: str, shown: T) -> None:
+    """Tabs by name; each draws what is shown, and is computed when it is opened."""
+    for tab, draw in zip(st.tabs(list(tabs), key=key, on_change="rerun"), tabs.values(), strict=True):
+        if tab.open:
+            with tab:
+                draw(shown)
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A file to take away: what the button says, the ending of its name, its kind, and what it holds."""
+
+    label: str
+    ending: str
+    mime: str
+    data: str | bytes
+
+
+def offer_files(stem: str, key: str, offers: Sequence[Offer]) -> None:
+    """Buttons in a row that download files, all named alike; `key` begins the buttons' keys."""
+    for column, offer in zip(st.columns(len(offers)), offers, strict=True):
+        column.download_button(
+            offer.label,
+            offer.data,
+            f"{stem}.{offer.ending}",
+            offer.mime,
+            key=f"{key}_{offer.ending}",
+            on_click="ignore",
+            width="stretch",
+            icon=":material/download:",
+        )
+
+
+def show_image(x: Tensor, alt: str, zoom: float = 1) -> None:
+    """An image [C,H,W] in [0,1], pixel for pixel: PNG, enlarged by a whole factor, shown at its own width."""
+    pixels = bytes_of(enlarge(x, round(TILE * zoom))).numpy()
+    st.image(pixels, width=pixels.shape[1], output_format="PNG", alt=alt)
+
+
+def link_to(path: str, label: str, query: Mapping[str, str] | None = None, icon: str | None = None) -> None:
+    """A link to another page; plain text where the page runs alone, without app.py's navigation."""
+    try:
+        st.page_link(path, label=label, icon=icon, query_params=dict(query) if query else None)
+    except StreamlitPageNotFoundError:
+        st.markdown(label)
+
+
+def tiles(count: int, width: int) -> list[DeltaGenerator]:
+    """Containers of one width side by side; on a narrow screen they wrap instead of shrinking their pictures."""
+    row = st.container(horizontal=True, gap="medium")
+    return [row.container(width=width) for _ in range(count)]
+
+
+def strip(pictures: Iterable[tuple[Tensor, str]], width: int = THUMBNAIL) -> None:
+    """Small pictures, as bytes [H,W,C], in a row that wraps, each with a line of text."""
+    stacks(([picture] for picture in pictures), width)
+
+
+def stacks(columns: Iterable[Iterable[tuple[Tensor, str]]], width: int = THUMBNAIL) -> None:
+    """As `strip`, with several pictures below one another that stay together where the row wraps."""
+    row = st.container(horizontal=True, gap="small")
+    for column in columns:
+        with row.container(width=width):
+            for pixels, name in column:
+                st.image(pixels.numpy(), width=pixels.shape[1], output_format="PNG", alt=name)
+                st.caption(name)
+
+
+def thumbnail(x: Tensor, width: int = THUMBNAIL) -> Tensor:
+    """An image [C,H,W] as the bytes [H,W,C] of a small picture; small ones stay exact, large ones are averaged."""
+    if x.shape[-1] <= width:
+        return bytes_of(enlarge(x, width))
+    return bytes_of(F.interpolate(x[None], (width, width), mode="area")[0])
+
+
+def shown_width(x: Tensor, zoom: float = 1) -> int:
+    """The width in pixels at which `show_image` shows an image."""
+    return int(enlarge(x, round(TILE * zoom)).shape[-1])
+
+
+def show_chart(
+    figure: go.Figure, key: str, how: str = "", alt: str = "", on_select: Callable[[], None] | None = None
+) -> None:
+    """A chart across the column, one line on how to read it below; a click on a point calls `on_select`."""
+    st.plotly_chart(
+        figure,
+        key=key,
+        width="stretch",
+        config=CONFIG,
+        alt=alt or how or None,
+        on_select=on_select or "ignore",
+        selection_mode="points",
+    )
+    if how:
+        st.caption(how)

@@ -1,0 +1,102 @@
+"""What the figures and the formulas tell is what the attack did."""
+
+from __future__ import annotations
+
+import base64
+import io
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import lab
+from lab.attacks.catalog import CATALOG
+from lab.attacks.symbols import SYMBOLS, letters, printed
+from lab.figures.attack import against_passes, scaled
+from lab.figures.film import Told, best_so_far, film
+from lab.images import bytes_of
+from lab.types import Frame
+from tests.conftest import Small, images
+
+CLASSES = [f"class {k}" for k in range(10)]
+
+
+def run(key: str, trace: bool | int = True, **params: object) -> tuple[torch.Tensor, lab.Result]:
+    model, x = Small(3, 10, 8), images(1)
+    return x, lab.attack(key, model, x, model(x).argmax(1), trace=trace, **params)
+
+
+def decoded(url: str) -> np.ndarray:
+    data = base64.b64decode(url.removeprefix("data:image/png;base64,"))
+    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))[::28, ::28]
+
+
+def test_a_film_holds_the_pictures_and_the_measures_of_its_frames() -> None:
+    x, result = run("bim", steps=5, eps=0.1)
+    told = film(result.frames, x[0], 0, CLASSES, Told("linf"))
+    assert told["at"] == [0, 1, 2, 3, 4, 5]
+    assert told["start"] == 5
+    margin, _, loss = told["curves"]
+    assert margin["values"] == [f.margin.item() for f in result.frames]
+    assert loss["values"] == [f.loss.item() for f in result.frames]
+    for stop, frame in zip(told["stops"], result.frames, strict=True):
+        assert (decoded(stop["image"]) == bytes_of(frame.x[0]).numpy()).all()
+    assert decoded(told["stops"][0]["perturbation"]).min() == decoded(told["stops"][0]["perturbation"]).max() == 128
+
+
+def test_a_film_of_a_long_run_is_bounded_and_keeps_every_stop() -> None:
+    x, result = run("bim", trace=8, steps=1000, eps=0.1)
+    told = film(result.frames, x[0], 0, CLASSES, Told("linf"))
+    assert len(told["stops"]) <= 9
+    assert len(told["at"]) < 600
+    kept = [f for f in result.frames if len(f.x)]
+    assert [told["at"][s["point"]] for s in told["stops"]] == [f.step for f in kept]
+
+
+def test_the_smallest_change_so_far_never_grows_and_ends_at_the_result() -> None:
+    x, result = run("cw", steps=40, searches=3)
+    best = best_so_far(result.frames, 0, "l2")
+    found = [d for d in best if d is not None]
+    assert found == sorted(found, reverse=True)
+    assert found[-1] == pytest.approx(result.distance["l2"].item(), rel=1e-5)
+    told = film(result.frames, x[0], 0, CLASSES, Told("l2", closest=True))
+    start = result.frames[told["at"][told["stops"][told["start"]]["point"]]]
+    assert start.success.item()
+
+
+def test_margins_are_drawn_against_forward_passes() -> None:
+    runs = {"A": ("BIM", run("bim", steps=5)[1].frames), "B": ("VMI", run("vmi_fgsm", steps=5)[1].frames)}
+    a, _, b, _ = against_passes(runs).data
+    for line, (_, frames) in zip((a, b), runs.values(), strict=True):
+        assert list(line.x) == [max(1, int(f.queries[0])) for f in frames]
+        assert list(line.y) == [f.margin[0].item() for f in frames]
+
+
+def test_runs_of_very_different_cost_share_a_logarithmic_axis() -> None:
+    def frames(spent: int) -> list[Frame]:
+        result = run("bim", steps=1)[1]
+        return [*result.frames[:-1], Frame(**{**vars(result.frames[-1]), "queries": torch.tensor([spent])})]
+
+    assert against_passes({"A": ("a", frames(10)), "B": ("b", frames(5000))}).layout.xaxis.type == "log"
+    assert against_passes({"A": ("a", frames(10)), "B": ("b", frames(50))}).layout.xaxis.type is None
+
+
+def test_sizes_are_told_in_their_unit() -> None:
+    assert scaled(4 / 255, "linf") == "4/255"
+    assert scaled(0.5, "l2") == "0.5 in L2"
+    assert scaled(1234.0, "l0") == "1,234 values"
+
+
+@pytest.mark.parametrize("key", CATALOG)
+def test_every_letter_of_a_formula_is_explained(key: str) -> None:
+    spec = CATALOG[key]
+    assert [name for name in letters(spec.formula) if name not in {**SYMBOLS, **spec.symbols}] == []
+    assert set(spec.symbols) <= set(letters(spec.formula)), "an explanation of a letter that is not there"
+
+
+def test_a_step_is_printed_in_its_norm() -> None:
+    formula = CATALOG["fgsm"].formula
+    assert "sign" in printed(formula, "linf")
+    assert r"\rVert_2" in printed(formula, "l2")
+    assert "sign" not in printed(formula, "l2")

@@ -1,0 +1,114 @@
+"""The Representations page, without a browser."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+import lab
+from lab.experiments.representations.activations import depth
+from lab.experiments.representations.lipschitz import bound, operator_norms
+from lab.ui.pages.representations import page as body
+from tests.ui.test_pages import MNIST, open_page, settle, verdict
+
+
+def page(**query: str) -> AppTest:
+    given = {"model": MNIST["model"], "r_attack": MNIST["attack"], "r_eps": "52/255"}
+    return open_page("representations", **{**given, **query})
+
+
+def tab(at: AppTest, name: str) -> AppTest:
+    at.session_state["inside"] = name
+    return settle(at)
+
+
+def texts(at: AppTest) -> str:
+    return " ".join(m.value for m in [*at.markdown, *at.caption])
+
+
+def attacked() -> tuple[lab.models.cards.Classifier, lab.data.Images, lab.Result]:
+    model, data = lab.load_model("mnist/cnn"), lab.load_data("mnist").rows([0])
+    return model, data, lab.attack("bim", model, data.x, data.y, eps="52/255")
+
+
+def test_a_link_restores_the_attack_and_the_profile_is_that_of_the_package() -> None:
+    at = page()
+    model, data, result = attacked()
+    assert f"({result.confidence[0]:.0%})" in verdict(at)
+    found = depth(model, data.x, result.x)
+    assert f"differ by **{found.at_input:.2%}**" in texts(at)
+    assert f"by **{found.attack[-1]:.0%}** under the attack" in texts(at)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("Feature maps", "maps that the attack changes most"),
+        ("Units and directions", "share their commonest class"),
+        ("Attribution", "what speaks for"),
+        ("Instability", "The product of all 5 norms"),
+        ("Embedding", "Every dot is a picture"),
+        ("Take away", "from lab.experiments.representations.activations import depth"),
+    ],
+)
+def test_every_tab_shows_its_result(name: str, told: str) -> None:
+    at = tab(page(), name)
+    assert not at.error
+    assert told in texts(at) + " ".join(c.value for c in at.code)
+
+
+def test_a_photograph_is_set_beside_crops_of_photographs() -> None:
+    at = tab(open_page("representations", image="Tabby cat", r_attack="FGSM", r_eps="2/255"), "Units and directions")
+    assert not at.error
+    assert "12 random crops of each of 21 photographs" in texts(at)
+    assert len(re.findall(r"\d of 8 share their commonest class", texts(at))) == 2
+    at = tab(at, "Embedding")
+    assert "12 random crops of each of 21 photographs" in texts(at)
+    (figure,) = at.get("plotly_chart")
+    dots = json.loads(figure.proto.spec)["data"][0]
+    assert len(dots["customdata"]) == 252
+
+
+def test_the_set_is_shown_to_the_network_once_whatever_the_stage_and_the_attack(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    at = tab(page(), "Embedding")
+    calls: list[object] = []
+    monkeypatch.setattr(body, "load_data", lambda *a, **k: calls.append(a))
+    at.selectbox(key="plane_stage").select("net.0").run()
+    at = settle(at)
+    at = tab(at, "Units and directions")
+    at.selectbox(key="r_attack").select("fgsm").run()
+    at.button(key="run").click().run()
+    at = settle(at)
+    assert not at.error
+    assert calls == []
+
+
+def test_a_stage_and_a_unit_can_be_chosen() -> None:
+    at = tab(page(), "Feature maps")
+    at.selectbox(key="map_stage").select("net.0").run()
+    at = settle(at)
+    assert "of 32 maps" in texts(at)
+    at = tab(at, "Units and directions")
+    before = [m.value for m in at.markdown if "excite the unit" in m.value]
+    at.number_input(key="unit").set_value(7).run()
+    assert before
+    assert at.number_input(key="unit").value == 7
+
+
+def test_a_network_without_maps_says_so() -> None:
+    at = tab(page(model="Fully connected net, 100-100, MNIST"), "Feature maps")
+    assert any("no stage with feature maps" in i.value for i in at.info)
+    at = tab(at, "Attribution")
+    assert not at.error
+
+
+def test_the_bound_told_is_that_of_the_package() -> None:
+    at = tab(page(), "Instability")
+    model, data, _ = attacked()
+    value = float(f"{bound(operator_norms(model, data.x)):.3g}")
+    assert f"**{value:,.10g}**" in texts(at)

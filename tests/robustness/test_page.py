@@ -1,0 +1,92 @@
+"""The Robustness page, without a browser."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+import lab
+from lab.experiments.robustness.curves import Outcome, evaluate
+from lab.ui.pages.robustness import page as body
+from tests.ui.test_pages import open_page, settle, table, verdict
+
+KEYS = ("mnist/mlp", "mnist/cnn_distilled")
+
+
+@pytest.fixture(autouse=True)
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(body.START, "mnist", ("mlp", "cnn_distilled"))
+    monkeypatch.setattr(body, "CHECKED", 10)
+
+
+def page(**query: str) -> AppTest:
+    return open_page("robustness", **{"s_count": "20", "s_steps": "5", "s_sizes": "3", **query})
+
+
+def tab(at: AppTest, name: str) -> AppTest:
+    at.session_state["robustness_tabs"] = name
+    return settle(at)
+
+
+def expected() -> tuple[Outcome, ...]:
+    data = lab.load_data("mnist").rows(slice(0, 20))
+    loaded = {key: lab.load_model(key) for key in KEYS}
+    *_, found = evaluate(loaded, ["fgsm", "pgd"], data.x, data.y, [0, 0.15, 0.3], steps=5)
+    return found
+
+
+def test_the_curves_and_the_verdict_are_what_the_package_measures() -> None:
+    at, found = page(), expected()
+    lines = json.loads(at.get("plotly_chart")[0].proto.spec)["data"]
+    assert [line["y"] for line in lines] == [[p.accuracy for p in o.curve] for o in found]
+    assert [line["x"] for line in lines] == [pytest.approx([0, 38.25, 76.5])] * 4
+    kept = min(o.at(0.3).accuracy for o in found if o.model == KEYS[1])
+    assert f"defensively distilled* still classes **{kept:.0%}** right" in verdict(at)
+    assert f"defensively distilled* keeps {kept:.0%} here and 0% under AutoAttack" in verdict(at)
+    assert "Fully connected net, 100-100* still classes **0%** right" in verdict(at)
+
+
+def test_the_model_that_looks_best_is_questioned_first_and_found_out() -> None:
+    at = page()
+    assert at.selectbox(key="s_checked").value == KEYS[1]
+    told = " ".join(m.value for m in at.markdown)
+    assert ":red[:material/cancel:] **Do the gradients tell anything?**" in told
+    assert ":green[:material/check_circle:] **Are these logits?**" in told
+    assert table(at, "gradients")["gradients"].tolist() == ["NaN or infinite", "zero", "different at the second look"]
+
+
+def test_the_leaderboard_is_that_of_the_cards_best_first() -> None:
+    at = tab(page(), "Leaderboard")
+    shown = table(at, "AutoAttack")
+    cards = [lab.load_model(key).card for key in lab.catalog()["models"] if key.startswith("mnist/")]
+    assert len(shown) == len(cards)
+    measured = {
+        c.name: min(r.accuracy for r in c.robust if r.attack == "autoattack" and abs(r.eps - 0.3) < 1e-9) for c in cards
+    }
+    assert shown["AutoAttack"][0] == max(measured.values())
+    assert dict(zip(shown["model"], shown["AutoAttack"], strict=True)).items() >= measured.items()
+    assert shown["AutoAttack"].dropna().is_monotonic_decreasing
+
+
+def test_every_image_has_its_distances_and_the_files_hold_them() -> None:
+    at, found = tab(page(), "Image by image"), expected()
+    at.selectbox(key="s_table_model").select(KEYS[0])
+    at = settle(at)
+    shown = table(at, "first broken by")
+    assert len(shown) == 20
+    pgd = next(o for o in found if (o.model, o.attack) == (KEYS[0], "pgd"))
+    assert shown["PGD"].fillna(-1).tolist() == pytest.approx(
+        [255 * d if d < 9 else -1 for d in pgd.distance.tolist()], rel=1e-3
+    )
+    at = tab(at, "Take away")
+    command = next(c.value for c in at.code if c.value.startswith("python -m lab evaluate"))
+    assert "--models mnist/mlp,mnist/cnn_distilled --attacks fgsm,pgd --eps 0,0.15,0.3 --norm linf" in command
+
+
+def test_nothing_chosen_is_told() -> None:
+    at = page()
+    at.multiselect(key="s_attacks_linf").set_value([])
+    at = settle(at)
+    assert "Choose at least one model and one attack" in at.error[0].value

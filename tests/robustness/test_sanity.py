@@ -1,0 +1,61 @@
+"""Sanity checks: green for honest models, red for those that hide their gradients, each for its reason."""
+
+import pytest
+import torch
+
+import lab
+from lab.defenses.preprocess import Preprocessed, staircase
+from lab.experiments.robustness.sanity import check
+from lab.types import LabWarning
+
+LOGITS, GRADIENTS, UNBOUNDED, STEPS, ITERATED, NOISE, BLACK_BOX = range(7)
+
+
+def ask(model, count=24, **settings):
+    data = lab.load_data("mnist").rows(slice(0, count))
+    return list(check(model, data.x, data.y, 0.2, **settings))
+
+
+@pytest.mark.parametrize("key", ["mnist/cnn", "mnist/mlp"])
+def test_an_honest_model_passes_all(key):
+    found = ask(lab.load_model(key), source=lab.load_model("mnist/softmax"))
+    assert [c.passed for c in found] == [True] * 7
+    assert all(c.evidence and c.said.endswith(".") for c in found)
+    assert len(found[BLACK_BOX].evidence) == 3
+
+
+def test_distillation_is_found_out():
+    found = ask(lab.load_model("mnist/cnn_distilled"))
+    assert found[LOGITS].passed
+    assert not found[GRADIENTS].passed
+    assert "are zero" in found[GRADIENTS].said
+    assert not found[BLACK_BOX].passed
+
+
+def test_a_staircase_is_found_out():
+    found = ask(Preprocessed(lab.load_model("mnist/mlp"), staircase))
+    assert [c.passed for c in found][GRADIENTS : UNBOUNDED + 1] == [False, False]
+    assert not found[NOISE].passed
+    assert not found[BLACK_BOX].passed
+
+
+def test_a_random_model_is_found_out():
+    model = lab.load_model("mnist/mlp")
+    found = ask(lambda x: model((x + 0.3 * torch.randn_like(x)).clamp(0, 1)))
+    assert "different at the second look" in found[GRADIENTS].said
+
+
+def test_probabilities_are_told():
+    model = lab.load_model("mnist/softmax")
+    with pytest.warns(LabWarning, match="probabilities"):
+        found = ask(lambda x: model(x).softmax(1), count=8)
+    assert not found[LOGITS].passed
+
+
+def test_a_model_that_is_always_wrong_leaves_nothing_to_attack():
+    found = ask(lambda x: torch.tensor([[-1.0] * 10 + [1.0]]).expand(len(x), 11))
+    assert [c.passed for c in found] == [True, None]
+
+
+def test_it_stops_when_told():
+    assert len(ask(lab.load_model("mnist/mlp"), cancel=lambda: True)) == 1

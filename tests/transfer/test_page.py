@@ -1,0 +1,130 @@
+"""The Transfer page, without a browser."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import pytest
+import torch
+from streamlit.testing.v1 import AppTest
+
+import lab
+from lab.experiments.transfer import szegedy
+from lab.experiments.transfer.agreement import agreement
+from lab.ui.pages.transfer import page as body
+from tests.ui.test_pages import open_page, settle, table, verdict
+
+KEYS = ["mnist/softmax", "mnist/mlp", "mnist/cnn"]
+
+
+@pytest.fixture(autouse=True)
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(body.START, "mnist", ("softmax", "mlp", "cnn"))
+    monkeypatch.setattr(body, "TRIO_IMAGES", 100)
+    steps = body.SWEEPS["Iterations"]
+    monkeypatch.setitem(body.SWEEPS, "Iterations", (steps[0], steps[1], (1, 3), steps[3]))
+
+
+def page(**query: str) -> AppTest:
+    return open_page("transfer", **{"t_count": "20", "t_steps": "3", **query})
+
+
+def tab(at: AppTest, name: str) -> AppTest:
+    at.session_state["transfer_tabs"] = name
+    return settle(at)
+
+
+def texts(at: AppTest) -> str:
+    return " ".join(m.value for m in [*at.markdown, *at.caption])
+
+
+def expected() -> lab.experiments.transfer.matrix.Transfer:
+    data = lab.load_data("mnist").rows(slice(0, 20))
+    return lab.transfer(KEYS, KEYS, data.x, data.y, "mi_fgsm", eps=0.3, steps=3)
+
+
+def test_the_verdict_and_the_files_say_what_the_package_measures() -> None:
+    at, found = page(), expected()
+    others = [found.cells[s][t].success for s in range(3) for t in range(3) if s != t]
+    assert f"fool another **{sum(others) / 6:.0%}** of the time" in verdict(at)
+    assert f"The {found.n} images that all of these models class right, of 20" in texts(at)
+    figure = json.loads(at.get("plotly_chart")[0].proto.spec)
+    shown = torch.tensor(figure["data"][0]["z"])
+    assert torch.allclose(shown, found.success, atol=1e-6)
+    assert len(figure["layout"]["shapes"]) == 3
+    at = tab(at, "Take away")
+    command = next(c.value for c in at.code if c.value.startswith("python -m lab transfer"))
+    assert "--models mnist/softmax,mnist/mlp,mnist/cnn" in command
+    assert "--param eps=0.3 " in command
+    offered = {b.label for b in at.get("download_button")}
+    assert offered == {"Matrix (.csv)", "Everything (.json)"}
+
+
+def test_a_cell_shows_the_images_behind_it() -> None:
+    at, found = page(), expected()
+    at.session_state["_cell"] = (2, 0)
+    at = settle(at)
+    assert at.selectbox(key="t_source").value == "mnist/cnn"
+    assert at.selectbox(key="t_target").value == "mnist/softmax"
+    seen, own = found.predictions[2, 0], found.predictions[2, 2]
+    y = lab.load_data("mnist").y[found.rows]
+    first = int((seen != y).long().argmax())
+    assert f"{seen[first]} ({own[first]})" in [c.value for c in at.caption]
+
+
+def test_what_the_cells_show_can_be_changed() -> None:
+    at = page()
+    at.session_state["t_what"] = "agreement"
+    at = settle(at)
+    figure = json.loads(at.get("plotly_chart")[0].proto.spec)
+    values = figure["data"][0]["z"]
+    for row, want in zip(values, expected().agreement.tolist(), strict=True):
+        for value, right in zip(row, want, strict=True):
+            assert value is None if right != right else value == pytest.approx(right)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("What makes it transfer", "mean over the other 2"),
+        ("Ensembles", "made without it"),
+        ("Maxout, softmax, RBF", "the same wrong class"),
+        ("Disjoint training sets", "FC100-100-10' learned from the other half"),
+    ],
+)
+def test_every_tab_shows_its_result(name: str, told: str) -> None:
+    assert told in texts(tab(page(), name))
+
+
+def test_the_trio_is_shown_beside_the_papers_figures() -> None:
+    at = tab(page(), "Maxout, softmax, RBF")
+    data = lab.load_data("mnist").rows(slice(0, 100))
+    models = {name: lab.load_model(f"mnist/{name}") for name in body.TRIO}
+    found = agreement("maxout", models, data.x, data.y, 0.25)
+    shown = table(at, "in the paper")
+    assert list(shown["in the paper"])[:2] == ["54.6%", "84.6%"]
+    assert list(shown["here"])[:2] == [f"{found.same['softmax']:.1%}", f"{found.both['softmax']:.1%}"]
+
+
+def test_the_papers_tables_stand_beside_ours() -> None:
+    at = tab(page(), "Disjoint training sets")
+    first = szegedy.load().tables.nets[0]
+    assert table(at, "mean distortion")["mean distortion"][0] == f"{first.distortion:.3g} (0.062)"
+
+
+def test_one_model_is_too_few_and_told_in_one_sentence() -> None:
+    at = page()
+    at.session_state["t_models_mnist"] = ["mnist/softmax"]
+    at = settle(at)
+    assert at.error[0].value == "Choose at least two models: transfer is what happens between them."
+
+
+def test_the_matrix_as_a_table_has_a_line_for_each_cell() -> None:
+    found = expected()
+    file = io.StringIO()
+    body.write_cells(found, file)
+    rows = list(csv.DictReader(io.StringIO(file.getvalue())))
+    assert len(rows) == 9
+    assert float(rows[1]["success"]) == found.cells[0][1].success
