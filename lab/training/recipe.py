@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from lab import devices
+from lab.assets import ASSETS
 from lab.data.official import CLASSES, HELD_OUT, load_official, training_images
 from lab.images import Images
 from lab.models.cards import RobustAccuracy
@@ -40,7 +41,6 @@ from lab.training.rules import (
 from lab.types import DataError, ParamError
 
 FOLDER = Path(__file__).parent / "recipes"
-WEIGHTS = Path(__file__).parents[2] / "assets" / "weights"
 
 RULES: Mapping[str, type] = {
     "standard": Standard,
@@ -277,7 +277,7 @@ def _rule(recipe: Recipe, device: torch.device) -> Rule:
 
 def _shipped(key: str) -> nn.Module:
     """A net whose weights are among the assets, frozen."""
-    return load_into(_fresh(load_recipe(key)), WEIGHTS / f"{key}.safetensors").eval().requires_grad_(False)
+    return load_into(_fresh(load_recipe(key)), ASSETS / "weights" / f"{key}.safetensors").eval().requires_grad_(False)
 
 
 def _fresh(recipe: Recipe, seed: int = 0) -> nn.Module:

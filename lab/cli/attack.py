@@ -1,0 +1,150 @@
+"""lab attack: attacks a picture, or images of a data set."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import lab
+from lab.cli import options
+from lab.cli.inputs import find_class, images_for, load_model
+from lab.cli.outputs import say, write
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from lab.images import Images
+    from lab.models.cards import Classifier
+    from lab.types import Result
+
+
+def add(commands: options.Commands) -> None:
+    """Declares the command."""
+    parser = commands.add_parser("attack", help="attack a picture, or images of a data set")
+    options.model(parser)
+    options.attack(parser)
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--image", metavar="FILE", help="a picture file, or the id of a bundled photograph")
+    options.dataset(source, required=False)
+    options.limit(parser)
+    parser.add_argument(
+        "--target", metavar="CLASS", help="class to reach, by name or number; otherwise any wrong class"
+    )
+    options.params(parser)
+    options.seed(parser)
+    parser.add_argument("--out", type=Path, metavar="DIR", help="write the attacked images here as PNG")
+    options.json(parser, "the measures")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Attacks, prints a summary, and writes what was asked for."""
+    from tqdm import tqdm
+
+    from lab.attacks.catalog import find
+    from lab.images import encode
+    from lab.predict import classes_of
+
+    params = options.pairs(args.param)
+    method = find(args.attack).build(**params)  # a wrong parameter is refused before a model is loaded
+    model = load_model(args.model)
+    images = _images(args, model)
+    clean = classes_of(model, images.x)
+    target = None if args.target is None else find_class(args.target, model.card)
+    if target is not None:
+        rows = _others(images, target)
+        images, clean = images.rows(rows), clean[rows]
+    steps = getattr(method, "steps", None)
+    total = None if steps is None else steps + 1
+    with tqdm(total=total, desc=f"{len(images)} images", leave=False, disable=not sys.stderr.isatty()) as bar:
+        result = lab.attack(
+            args.attack,
+            model,
+            images.x,
+            images.y,
+            target=target,
+            seed=args.seed,
+            watch=lambda step, share: bar.update(),
+            **params,
+        )
+    record = {"model": args.model, "attack": args.attack, "params": params, "target": target, "seed": args.seed}
+    record |= _measures(model, images, clean, result)
+    if args.out is not None:
+        args.out.mkdir(parents=True, exist_ok=True)
+        for name, attacked in zip(images.ids, result.x, strict=True):
+            (args.out / f"{name}.png").write_bytes(encode(attacked))
+    if args.json is not None:
+        write(record, args.json)
+    if args.json != "-":
+        say(_summary(record))
+
+
+def _images(args: argparse.Namespace, model: Classifier) -> Images:
+    """The images that are asked for; the class of a picture is the one that the model sees."""
+    from lab.data import load_picture
+    from lab.predict import classes_of
+
+    if args.image is None:
+        return images_for(model.card, args.dataset, args.limit)
+    x = load_picture(args.image, model.card)
+    return lab.Images(x, classes_of(model, x), [Path(args.image).stem])
+
+
+def _others(images: Images, target: int) -> list[int]:
+    """The rows of the images that are not of the target class already."""
+    rows: list[int] = (images.y != target).nonzero().flatten().tolist()
+    if not rows:
+        raise lab.GoalError("every image is of the target class already: choose another target")
+    if len(rows) < len(images):
+        sys.stderr.write(f"lab: {len(images) - len(rows)} images of the target class are left out\n")
+    return rows
+
+
+def _measures(model: Classifier, images: Images, clean: Tensor, result: Result) -> dict[str, Any]:
+    right, success = clean == images.y, result.success.cpu()
+    attacked, names = result.predictions.cpu(), model.card.classes
+    return {
+        "summary": {
+            "images": len(images),
+            "clean_accuracy": right.float().mean().item(),
+            "attacked_accuracy": (attacked == images.y).float().mean().item(),
+            "success_on_right": (success & right).sum().item() / max(1, int(right.sum())),
+            "mean_l2": result.distance["l2"].mean().item(),
+            "largest_linf": result.distance["linf"].max().item(),
+        },
+        "images": [
+            {
+                "id": name,
+                "label": int(images.y[i]),
+                "clean_class": int(clean[i]),
+                "attacked_class": int(attacked[i]),
+                "attacked_name": names[int(attacked[i])],
+                "success": bool(success[i]),
+                "confidence": result.confidence[i].item(),
+                "distance": {norm: size[i].item() for norm, size in result.distance.items()},
+                "forward_passes": int(result.queries[i]),
+                "backward_passes": int(result.backwards[i]),
+            }
+            for i, name in enumerate(images.ids)
+        ],
+    }
+
+
+def _summary(record: Mapping[str, Any]) -> str:
+    summary, images = record["summary"], record["images"]
+    if len(images) == 1:
+        one = images[0]
+        reached = "reached" if one["success"] else "not reached"
+        return (
+            f"{record['attack']} on {record['model']}: the goal is {reached}; it now sees {one['attacked_name']} "
+            f"({one['confidence']:.1%}), no value moved by more than {one['distance']['linf'] * 255:.3g}/255"
+        )
+    return (
+        f"{record['attack']} on {record['model']}, {summary['images']} images: accuracy "
+        f"{summary['clean_accuracy']:.1%} -> {summary['attacked_accuracy']:.1%}; goal reached on "
+        f"{summary['success_on_right']:.1%} of those classed right at first; "
+        f"mean L2 {summary['mean_l2']:.3g}, largest change {summary['largest_linf'] * 255:.3g}/255"
+    )

@@ -1,0 +1,66 @@
+"""lab evaluate: robustness curves, accuracy under attack against epsilon."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from lab.cli import options
+from lab.cli.inputs import together
+from lab.cli.outputs import say, write
+
+
+def add(commands: options.Commands) -> None:
+    """Declares the command."""
+    parser = commands.add_parser("evaluate", help="accuracy under attack against epsilon, for models and attacks")
+    options.models(parser)
+    options.attacks(parser)
+    parser.add_argument("--eps", required=True, metavar="E,E", help="sizes, e.g. 0,0.1,0.2 or 0,4/255,8/255")
+    options.dataset(parser)
+    options.limit(parser)
+    parser.add_argument("--norm", choices=("linf", "l2", "l1"), default="linf")
+    options.params(parser, "for all attacks that have it")
+    options.seed(parser)
+    options.json(parser, "curves and every image")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Prints the accuracy at every epsilon as it is measured; the images are shared out among all GPUs."""
+    import torch
+
+    from lab.attacks.catalog import find
+    from lab.experiments.robustness.curves import evaluate, report, settings
+    from lab.params import number
+
+    params = options.pairs(args.param)
+    for key in args.attacks:
+        find(key).build(**settings(key, args.norm, params))
+    sizes = [number(e) for e in args.eps.split(",")]
+    models, images = together(args.models, args.dataset, args.limit)
+    gpus = [f"cuda:{k}" for k in range(torch.cuda.device_count())]
+    record: dict[str, Any] = {}
+    last: tuple[str, str, int] = ("", "", 0)
+    try:
+        for outcomes in evaluate(
+            models,
+            args.attacks,
+            images.x,
+            images.y,
+            sizes,
+            norm=args.norm,
+            seed=args.seed,
+            devices=gpus,
+            **params,
+        ):
+            record = report(outcomes, images.ids) | {"dataset": args.dataset, "params": params, "seed": args.seed}
+            newest = outcomes[-1]
+            if args.json != "-" and (newest.model, newest.attack, len(newest.eps)) != last:
+                start = last[2] if last[:2] == (newest.model, newest.attack) else 0
+                for p in newest.curve[start:]:
+                    where = f"{newest.model}  {newest.attack}  {args.norm} {p.eps:.4g}"
+                    say(f"{where}  {p.accuracy:.1%}  (95%: {p.low:.1%} to {p.high:.1%})")
+                last = newest.model, newest.attack, len(newest.eps)
+    finally:  # a run that is stopped keeps what it had
+        if args.json is not None and record:
+            write(record, args.json)

@@ -1,0 +1,66 @@
+"""lab transfer: each model's adversarial images, shown to every other model."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from lab.cli import options
+from lab.cli.inputs import together
+from lab.cli.outputs import say, write
+
+if TYPE_CHECKING:
+    from lab.experiments.transfer.matrix import Transfer
+
+
+def add(commands: options.Commands) -> None:
+    """Declares the command."""
+    parser = commands.add_parser("transfer", help="show each model's adversarial images to every other")
+    options.models(parser)
+    options.attack(parser)
+    options.dataset(parser)
+    options.limit(parser)
+    options.params(parser)
+    options.seed(parser)
+    options.json(parser, "the matrices")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Prints how often the images made on each model (rows) fool every model (columns)."""
+    from lab.attacks.catalog import find
+    from lab.experiments.transfer.matrix import stream
+
+    params = options.pairs(args.param)
+    find(args.attack).build(**params)
+    models, images = together(args.models, args.dataset, args.limit)
+    width = max(map(len, models))
+    record: dict[str, Any] = {}
+    try:
+        for matrix in stream(models, models, images.x, images.y, args.attack, seed=args.seed, **params):
+            record = {
+                "attack": args.attack,
+                "params": params,
+                "dataset": args.dataset,
+                "images": matrix.n,
+                "sources": matrix.sources,
+                "targets": matrix.targets,
+                "cells": [[asdict(cell) for cell in row] for row in matrix.cells],
+                "distortion": matrix.distortion,
+            }
+            if args.json != "-":
+                say(_row(args.attack, matrix, width))
+    finally:  # a run that is stopped keeps what it had
+        if args.json is not None and record:
+            write(record, args.json)
+
+
+def _row(attack: str, matrix: Transfer, width: int) -> str:
+    """The newest row of a growing matrix; its head as long as there is none."""
+    if not matrix.sources:
+        head = " " * width + "".join(f"  {name:>{max(6, len(name))}}" for name in matrix.targets)
+        counted = f"{attack}, {matrix.n} images that all of these class right"
+        return f"{counted}; share that the column's model misclassifies\n{head}"
+    cells = zip(matrix.cells[-1], matrix.targets, strict=True)
+    return f"{matrix.sources[-1]:<{width}}" + "".join(f"  {c.success:>{max(6, len(t))}.1%}" for c, t in cells)
