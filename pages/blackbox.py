@@ -1,17 +1,5 @@
 """A black box copied by its labels alone, and attacked through the copy."""
 
-import streamlit as st
+from lab.ui.pages.blackbox.page import PAGE
 
-from lab.ui.pages.blackbox import page
-from lab.ui.shell.navigation import start
-
-start()
-setup = page.settle(page.choose())
-if setup is None:
-    st.info("Choose settings that work in the sidebar; the reason is written there.")
-    st.stop()
-shown = page.copied(setup)
-if shown is not None:
-    with st.container(key="result"):
-        page.show(shown)
-        page.details(shown)
+PAGE.draw()

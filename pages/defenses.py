@@ -1,7 +1,5 @@
 """What defenses are worth, and how to make better ones."""
 
-from lab.ui.pages.defenses import page
-from lab.ui.shell.navigation import start
+from lab.ui.pages.defenses.page import PAGE
 
-start()
-page.view()
+PAGE.draw()

@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> None:
     import torch
 
     from lab.attacks.catalog import find
-    from lab.experiments.robustness.curves import evaluate, report, settings
+    from lab.experiments.robustness.curves import Robustness, evaluate, settings
     from lab.params import number
 
     params = options.pairs(args.param)
@@ -53,7 +53,9 @@ def run(args: argparse.Namespace) -> None:
             devices=gpus,
             **params,
         ):
-            record = report(outcomes, images.ids) | {"dataset": args.dataset, "params": params, "seed": args.seed}
+            record = Robustness(
+                outcomes, tuple(images.ids), args.dataset, args.seed, tuple(sorted(params.items()))
+            ).record()
             newest = outcomes[-1]
             if args.json != "-" and (newest.model, newest.attack, len(newest.eps)) != last:
                 start = last[2] if last[:2] == (newest.model, newest.attack) else 0

@@ -16,6 +16,10 @@ from lab.types import DataError
 SQUARE_224 = Fit(256, 224, "bicubic")
 
 
+TASKS: Mapping[str, str] = {"imagenet": "ImageNet", "mnist": "MNIST", "fashion_mnist": "Fashion-MNIST"}
+"""What the tasks that models are trained for are called."""
+
+
 @dataclass(frozen=True)
 class DataSpec:
     """One data set of the catalogue.

@@ -15,6 +15,7 @@ from lab.attacks import attack as run_attack
 from lab.experiments.robustness.curves import Outcome, evaluate, settings
 from lab.models.capsnet import CapsNet, Capsules, squash
 from lab.predict import classes_of
+from lab.progress import Progress
 from lab.types import Model
 
 OFFSETS = tuple(k / 20 for k in range(-5, 6))
@@ -134,7 +135,7 @@ def compare(
     total = len(WHITE) * 2 + len(borrowed)
     for key in WHITE:
         found: tuple[Outcome, ...] = ()
-        for found in evaluate(white, [key], x, y, sizes, seed=seed, cancel=cancel, **params):
+        for found in evaluate(white, [key], x, y, sizes, seed=seed, progress=Progress(stop=cancel), **params):
             watch((len(done) + len(found) - 0.5) / total, f"{key} on {found[-1].model}")
             yield (*done, *found)
         if cancel():

@@ -15,6 +15,9 @@ from torch.nn import functional as F
 from lab.images import Fit
 from lab.types import Model, ModelError
 
+REFERENCE_EPS: Mapping[str, float] = {"mnist": 0.3, "fashion_mnist": 0.1}
+"""The epsilon in L-infinity at which models of a task are compared, and at which their cards state accuracies."""
+
 
 @dataclass(frozen=True)
 class RobustAccuracy:

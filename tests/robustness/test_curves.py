@@ -10,6 +10,7 @@ import torch
 import lab
 from lab.cli import main
 from lab.experiments.robustness.curves import evaluate, settings
+from lab.progress import Progress
 from lab.statistics import wilson
 from lab.types import ParamError
 
@@ -77,7 +78,9 @@ def test_a_model_of_the_lab_gets_images_in_its_own_size():
 
 def test_stopped_it_tells_what_it_has():
     told = []
-    for found in evaluate({"mean": Threshold()}, ["bim"], X, Y, [0.05, 0.15, 0.5], cancel=lambda: len(told) >= 1):
+    for found in evaluate(
+        {"mean": Threshold()}, ["bim"], X, Y, [0.05, 0.15, 0.5], progress=Progress(stop=lambda: len(told) >= 1)
+    ):
         told.append(found)
     assert len(told[-1][0].curve) == 1
     assert not told[-1][0].complete

@@ -9,7 +9,7 @@ from streamlit.testing.v1 import AppTest
 
 import lab
 from lab.experiments.robustness.curves import Outcome, evaluate
-from lab.ui.pages.robustness import page as body
+from lab.ui.pages.robustness import believed, setup
 from tests.ui.test_pages import open_page, settle, table, verdict
 
 KEYS = ("mnist/mlp", "mnist/cnn_distilled")
@@ -17,12 +17,14 @@ KEYS = ("mnist/mlp", "mnist/cnn_distilled")
 
 @pytest.fixture(autouse=True)
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(body.START, "mnist", ("mlp", "cnn_distilled"))
-    monkeypatch.setattr(body, "CHECKED", 10)
+    monkeypatch.setitem(setup.MODELS, "mnist", ("mlp", "cnn_distilled"))
+    monkeypatch.setattr(believed, "CHECKED", 10)
 
 
 def page(**query: str) -> AppTest:
-    return open_page("robustness", **{"s_count": "20", "s_steps": "5", "s_sizes": "3", **query})
+    return open_page(
+        "robustness", **{"robustness_count": "20", "robustness_steps": "5", "robustness_sizes": "3", **query}
+    )
 
 
 def tab(at: AppTest, name: str) -> AppTest:
@@ -50,7 +52,7 @@ def test_the_curves_and_the_verdict_are_what_the_package_measures() -> None:
 
 def test_the_model_that_looks_best_is_questioned_first_and_found_out() -> None:
     at = page()
-    assert at.selectbox(key="s_checked").value == KEYS[1]
+    assert at.selectbox(key="robustness_checked").value == KEYS[1]
     told = " ".join(m.value for m in at.markdown)
     assert ":red[:material/cancel:] **Do the gradients tell anything?**" in told
     assert ":green[:material/check_circle:] **Are these logits?**" in told
@@ -72,7 +74,7 @@ def test_the_leaderboard_is_that_of_the_cards_best_first() -> None:
 
 def test_every_image_has_its_distances_and_the_files_hold_them() -> None:
     at, found = tab(page(), "Image by image"), expected()
-    at.selectbox(key="s_table_model").select(KEYS[0])
+    at.selectbox(key="robustness_table_model").select(KEYS[0])
     at = settle(at)
     shown = table(at, "first broken by")
     assert len(shown) == 20
@@ -87,6 +89,6 @@ def test_every_image_has_its_distances_and_the_files_hold_them() -> None:
 
 def test_nothing_chosen_is_told() -> None:
     at = page()
-    at.multiselect(key="s_attacks_linf").set_value([])
+    at.multiselect(key="robustness_attacks_linf").set_value([])
     at = settle(at)
     assert "Choose at least one model and one attack" in at.error[0].value

@@ -6,14 +6,19 @@ import torch
 import lab
 from lab.defenses.preprocess import Preprocessed, staircase
 from lab.experiments.robustness.sanity import check
+from lab.progress import Cancelled, Progress
 from lab.types import LabWarning
 
 LOGITS, GRADIENTS, UNBOUNDED, STEPS, ITERATED, NOISE, BLACK_BOX = range(7)
 
 
-def ask(model, count=24, **settings):
+def few(count=24):
     data = lab.load_data("mnist").rows(slice(0, count))
-    return list(check(model, data.x, data.y, 0.2, **settings))
+    return data.x, data.y
+
+
+def ask(model, count=24, **settings):
+    return list(check(model, *few(count), 0.2, **settings))
 
 
 @pytest.mark.parametrize("key", ["mnist/cnn", "mnist/mlp"])
@@ -58,4 +63,7 @@ def test_a_model_that_is_always_wrong_leaves_nothing_to_attack():
 
 
 def test_it_stops_when_told():
-    assert len(ask(lab.load_model("mnist/mlp"), cancel=lambda: True)) == 1
+    answered = check(lab.load_model("mnist/mlp"), *few(), 0.2, progress=Progress(stop=lambda: True))
+    assert next(answered).question == "Are these logits?"
+    with pytest.raises(Cancelled):
+        next(answered)

@@ -1,10 +1,10 @@
-"""Security curves: accuracy against the size of the perturbation, for models and attacks, image by image."""
+"""Robustness curves: accuracy against the size of the perturbation, for models and attacks, image by image."""
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -12,11 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lab.attacks import attack as run_attack
+from lab.attacks import attack
 from lab.attacks.catalog import Spec, find
 from lab.attacks.norms import LENGTHS
 from lab.models.cards import resized
 from lab.predict import classes_of
+from lab.progress import SILENT, Cancelled, Progress
 from lab.statistics import wilson
 from lab.types import Model, ParamError
 
@@ -105,8 +106,7 @@ def evaluate(
     norm: str = "linf",
     seed: int = 0,
     devices: Sequence[str] = (),
-    cancel: Callable[[], bool] = lambda: False,
-    watch: Callable[[float, str], None] = lambda share, message: None,
+    progress: Progress = SILENT,
     **params: Any,
 ) -> Iterator[tuple[Outcome, ...]]:
     """Measures accuracy under attack, for every model and attack, at every epsilon; tells what it has after each.
@@ -123,8 +123,7 @@ def evaluate(
         norm: in which they are measured: "linf", "l2" or "l1".
         seed: of the attacks.
         devices: the images are shared out among these, a thread and a copy of the model each; the numbers are the same.
-        cancel: asked after every iterate; once True, what there is is told a last time.
-        watch: told the share that is done, and what is at work.
+        progress: hears of the model and the attack at work; where it stops the work, what there is comes a last time.
         **params: for every attack that has such a parameter.
 
     Raises:
@@ -140,30 +139,27 @@ def evaluate(
     if not models or not plan:
         raise ParamError("at least one model and one attack are needed")
     done: list[Outcome] = []
-    total = len(models) * len(plan)
+    parts = len(models) * len(plan)
     for name, model in models.items():
         shards = _shards(model, x, y, devices)
         right = torch.cat([classes_of(m, part) == labels.cpu() for m, part, labels in shards])
         for key, given in plan.items():
-            watch(len(done) / total, f"{find(key).name} on {name}")
+            part = progress.part(len(done) / parts, (len(done) + 1) / parts, key, name)
             blank = torch.where(right, math.inf, 0.0)
             outcome = Outcome(name, key, norm, right, blank, blank.clone(), (), complete=False)
             steps = [sizes] if minimum(find(key)) else [[size] for size in sizes]
-            for k, step in enumerate(steps):
-                if cancel():
-                    break
-                found = _step(shards, key, outcome, step, seed, cancel, given)
-                if found is None:
-                    break
-                outcome = found
-                watch((len(done) + (k + 1) / len(steps)) / total, f"{find(key).name} on {name}")
+            try:
+                for k, step in enumerate(steps):
+                    part.tell(k / len(steps))
+                    stretch = part.part(k / len(steps), (k + 1) / len(steps))
+                    outcome = _step(shards, key, outcome, step, seed, stretch, given)
+                    yield (*done, outcome)
+            except Cancelled:
                 yield (*done, outcome)
-            else:
-                outcome = replace(outcome, complete=True)
+                return
+            outcome = replace(outcome, complete=True)
             done.append(outcome)
             yield tuple(done)
-            if not outcome.complete:
-                return
 
 
 Shard = tuple[Model, Tensor, Tensor]
@@ -185,28 +181,31 @@ def _step(
     before: Outcome,
     sizes: Sequence[float],
     seed: int,
-    cancel: Callable[[], bool],
+    progress: Progress,
     given: Mapping[str, Any],
-) -> Outcome | None:
-    """The outcome after the next size, or all of them; None where it was stopped."""
+) -> Outcome:
+    """The outcome after the next size, or all of them.
+
+    Raises:
+        Cancelled: where it was stopped before its end.
+    """
     starts = [0]
     for _, part, _ in shards:
         starts.append(starts[-1] + len(part))
     pieces = [(shard, slice(a, b)) for shard, a, b in zip(shards, starts, starts[1:], strict=False)]
 
-    def work(piece: tuple[Shard, slice]) -> tuple[Tensor, Tensor] | None:
+    def work(piece: tuple[Shard, slice]) -> tuple[Tensor, Tensor]:
         shard, rows = piece
-        return _broken(shard, key, before.needed[rows], before.distance[rows], before.norm, sizes, seed, cancel, given)
+        return _broken(
+            shard, key, before.needed[rows], before.distance[rows], before.norm, sizes, seed, progress, given
+        )
 
     if len(pieces) == 1:
-        found = [work(pieces[0])]
+        broken = [work(pieces[0])]
     else:
         with ThreadPoolExecutor(len(pieces)) as pool:
-            found = list(pool.map(work, pieces))
-    done = [f for f in found if f is not None]
-    if len(done) < len(found):
-        return None
-    needed, distance = (torch.cat(parts) for parts in zip(*done, strict=True))
+            broken = list(pool.map(work, pieces))
+    needed, distance = (torch.cat(parts) for parts in zip(*broken, strict=True))
     return replace(before, needed=needed, distance=distance, eps=(*before.eps, *sizes))
 
 
@@ -218,10 +217,14 @@ def _broken(
     norm: str,
     sizes: Sequence[float],
     seed: int,
-    cancel: Callable[[], bool],
+    progress: Progress,
     given: Mapping[str, Any],
-) -> tuple[Tensor, Tensor] | None:
-    """Sizes and distances once the images that still stand were attacked; None where that was stopped."""
+) -> tuple[Tensor, Tensor]:
+    """Sizes and distances once the images that still stand were attacked.
+
+    Raises:
+        Cancelled: where that was stopped.
+    """
     model, x, y = shard
     standing = needed.isinf().nonzero().flatten()
     smallest = minimum(find(key))
@@ -229,34 +232,80 @@ def _broken(
         return needed, distance
     at: dict[str, Any] = {} if smallest else {"eps": sizes[0]}
     rows = standing.to(x.device)
-    result = run_attack(key, model, x[rows], y[rows], seed=seed, drop_solved=not smallest, cancel=cancel, **at, **given)
+    result = attack(
+        key, model, x[rows], y[rows], seed=seed, drop_solved=not smallest, cancel=progress.stop, **at, **given
+    )
     if not result.complete:
-        return None
+        raise Cancelled
     size, success = result.distance[norm].cpu().float(), result.success.cpu()
     new = torch.where(success, size if smallest else torch.full_like(size, sizes[0]), math.inf)
     return needed.index_copy(0, standing, new), distance.index_copy(0, standing, torch.where(success, size, math.inf))
 
 
-def report(outcomes: Sequence[Outcome], ids: Sequence[str]) -> dict[str, Any]:
-    """Curves and images as plain numbers for JSON; None stands for an image that was not broken.
+@dataclass(frozen=True)
+class Robustness:
+    """Robustness curves together with all that they depend on: what is kept, shown and taken away.
 
-    Args:
-        outcomes: of `evaluate`.
+    Attributes:
+        outcomes: of `evaluate`, as far as they came.
         ids: the images' names [N].
+        dataset: key of the images' data set.
+        seed: of the attacks.
+        params: given to every attack that has them.
     """
-    return {
-        "norm": outcomes[0].norm,
-        "images": list(ids),
-        "outcomes": [
+
+    outcomes: tuple[Outcome, ...]
+    ids: tuple[str, ...]
+    dataset: str
+    seed: int
+    params: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def complete(self) -> bool:
+        """Whether every outcome that has begun was measured to its end."""
+        return all(o.complete for o in self.outcomes)
+
+    def record(self) -> dict[str, Any]:
+        """Curves and images as plain numbers; None stands for an image that was not broken."""
+        return {
+            "dataset": self.dataset,
+            "norm": self.outcomes[0].norm if self.outcomes else None,
+            "seed": self.seed,
+            "params": dict(self.params),
+            "images": list(self.ids),
+            "outcomes": [
+                {
+                    "model": o.model,
+                    "attack": o.attack,
+                    "complete": o.complete,
+                    "curve": [asdict(point) for point in o.curve],
+                    "right": o.right.tolist(),
+                    "needed": [v if math.isfinite(v) else None for v in o.needed.tolist()],
+                    "distance": [v if math.isfinite(v) else None for v in o.distance.tolist()],
+                }
+                for o in self.outcomes
+            ],
+        }
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The points of the curves."""
+        return [
+            {"model": o.model, "attack": o.attack, "norm": o.norm, **asdict(p), "images": len(o.right)}
+            for o in self.outcomes
+            for p in o.curve
+        ]
+
+    def image_rows(self) -> list[dict[str, Any]]:
+        """What broke which image, at what distance."""
+        return [
             {
                 "model": o.model,
                 "attack": o.attack,
-                "complete": o.complete,
-                "curve": [asdict(point) for point in o.curve],
-                "right": o.right.tolist(),
-                "needed": [v if math.isfinite(v) else None for v in o.needed.tolist()],
-                "distance": [v if math.isfinite(v) else None for v in o.distance.tolist()],
+                "image": name,
+                "right": bool(right),
+                "needed": float(needed),
+                "distance": float(distance),
             }
-            for o in outcomes
-        ],
-    }
+            for o in self.outcomes
+            for name, right, needed, distance in zip(self.ids, o.right, o.needed, o.distance, strict=True)
+        ]

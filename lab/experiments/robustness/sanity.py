@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lab.attacks import attack as run_attack
+from lab.attacks import attack
 from lab.attacks.gradient import input_gradient
 from lab.attacks.run import make_goal
 from lab.models.cards import resized
 from lab.predict import classes_of, logits_of
-from lab.types import Model
+from lab.progress import SILENT, Progress
+from lab.types import Model, Result
 
 STEPS = (10, 40, 100)
 """Of the attack that is made stronger."""
@@ -56,7 +57,7 @@ class Case:
         eps: size of the perturbation.
         source: another model, on which images are made to transfer; None where there is none.
         seed: of all random numbers.
-        cancel: whether to stop.
+        progress: hears the questions; where it stops the work, no answer is given.
     """
 
     model: Model
@@ -65,11 +66,15 @@ class Case:
     eps: float
     source: Model | None
     seed: int
-    cancel: Callable[[], bool]
+    progress: Progress
 
-    def accuracy(self, key: str, eps: float | None = None, seed: int | None = None, **params: Any) -> float:
-        """Under one attack."""
-        result = run_attack(
+    def attacked(self, key: str, eps: float | None = None, seed: int | None = None, **params: Any) -> Result:
+        """The result of one attack, which leaves an image alone as soon as it is fooled.
+
+        Raises:
+            Cancelled: where it was stopped: what it had by then answers nothing.
+        """
+        result = attack(
             key,
             self.model,
             self.x,
@@ -77,10 +82,15 @@ class Case:
             eps=self.eps if eps is None else eps,
             seed=self.seed if seed is None else seed,
             drop_solved=True,
-            cancel=self.cancel,
+            cancel=self.progress.stop,
             **params,
         )
-        return 1 - float(result.success.double().mean())
+        self.progress.check()
+        return result
+
+    def accuracy(self, key: str, eps: float | None = None, **params: Any) -> float:
+        """The accuracy under one attack; errors as in `attacked`."""
+        return 1 - float(self.attacked(key, eps, **params).success.double().mean())
 
 
 def check(
@@ -91,7 +101,7 @@ def check(
     *,
     source: Model | None = None,
     seed: int = 0,
-    cancel: Callable[[], bool] = lambda: False,
+    progress: Progress = SILENT,
 ) -> Iterator[Check]:
     """Asks whether a robust accuracy of this model could be believed, one question after the other.
 
@@ -102,7 +112,10 @@ def check(
         eps: size of the perturbation (L-infinity).
         source: another model of the same classes, for images that transfer.
         seed: of all random numbers.
-        cancel: asked between the questions and inside the attacks.
+        progress: hears the questions.
+
+    Raises:
+        Cancelled: where it was stopped, in the middle of a question.
 
     Source: Carlini et al. 2019, "On evaluating adversarial robustness", section 3; Athalye, Carlini and Wagner 2018,
         section 3.1.
@@ -115,10 +128,9 @@ def check(
         yield Check("Is there anything to attack?", None, "The model classes none of these images right.", ())
         return
     rows = right.nonzero().flatten().to(x.device)
-    case = Case(model, x[rows], y[rows], eps, source, seed, cancel)
-    for ask in (_gradients, _unbounded, _steps, _iterated, _noise, _black_box):
-        if cancel():
-            return
+    case = Case(model, x[rows], y[rows], eps, source, seed, progress)
+    for k, ask in enumerate(QUESTIONS):
+        progress.tell((k + 1) / (len(QUESTIONS) + 1))
         yield ask(case)
 
 
@@ -191,19 +203,7 @@ def _steps(case: Case) -> Check:
     step = 2.5 * case.eps / STEPS[0]
     best = torch.zeros(len(case.x), dtype=torch.bool)
     for k in range(RESTARTS):
-        result = run_attack(
-            "pgd",
-            case.model,
-            case.x,
-            case.y,
-            eps=case.eps,
-            steps=STEPS[0],
-            alpha=step,
-            seed=case.seed + k,
-            drop_solved=True,
-            cancel=case.cancel,
-        )
-        best |= result.success.cpu()
+        best |= case.attacked("pgd", seed=case.seed + k, steps=STEPS[0], alpha=step).success.cpu()
     rows.append((f"{STEPS[0]} steps, {RESTARTS} starts", 1 - float(best.double().mean())))
     worse = rows[2][1] > rows[0][1] + SLACK
     gained = rows[0][1] - min(a for _, a in rows)
@@ -254,15 +254,16 @@ def _black_box(case: Case) -> Check:
     rows = {"PGD-100, white box": case.accuracy("pgd", steps=STEPS[2], alpha=2.5 * case.eps / STEPS[2])}
     rows["Square, scores only"] = case.accuracy("square", steps=300)
     if case.source is not None:
-        made = run_attack(
+        made = attack(
             "mi_fgsm",
             case.source,
             resized(case.x, case.source),
             case.y,
             eps=case.eps,
             seed=case.seed,
-            cancel=case.cancel,
+            cancel=case.progress.stop,
         )
+        case.progress.check()
         seen = classes_of(case.model, resized(made.x, case.model))
         rows["MI-FGSM, made on another model"] = float((seen == case.y.cpu()).double().mean())
     white, *others = rows.values()
@@ -274,3 +275,7 @@ def _black_box(case: Case) -> Check:
     )
     told = tuple({"attack": name, "accuracy": f"{a:.1%}"} for name, a in rows.items())
     return Check("Is white box at least as strong as black box and transfer?", passed, said, told)
+
+
+QUESTIONS = (_gradients, _unbounded, _steps, _iterated, _noise, _black_box)
+"""What is asked once there is something to attack, in order."""

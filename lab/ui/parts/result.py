@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Protocol, TypeVar
-from urllib.parse import urlencode
 
 import streamlit as st
 from torch import Tensor
@@ -15,14 +13,13 @@ from lab.experiments.attack.report import Request
 from lab.experiments.attack.run import AttackRun, run_one
 from lab.figures import attack as figures
 from lab.figures.film import Told
-from lab.models import imagenet
 from lab.models.cards import Card, Classifier
-from lab.models.catalog import find_model, is_here
 from lab.types import Access
 from lab.ui.parts.scenario import Scenario
 from lab.ui.parts.show import show_image, shown_width
 from lab.ui.shell import cache
 from lab.ui.shell.jobs import Job, outcome
+from lab.ui.shell.links import link_here
 
 
 class Keyed(Protocol):
@@ -106,25 +103,12 @@ def run_button(wanted: K | None, slot: str, label: str, forget: Callable[[K], No
 
 def load(key: str, job: Job) -> Classifier:
     """The model, with its progress told where its weights have to be fetched."""
-    name = key.split("/")[1]
-    if is_here(key):
-        job.tell(0.0, "loading the model")
-        return cache.model(key)
-    job.tell(0.0, "fetching the weights")
-    job.poll = partial(imagenet.fetched, name)
-    try:
-        return cache.model(key)
-    finally:
-        job.poll = None
+    return cache.model(key, job.progress)
 
 
 def load_all(keys: Sequence[str], job: Job) -> dict[str, Classifier]:
     """Models by key; the first tenth of the job."""
-    loaded = {}
-    for k, key in enumerate(keys):
-        job.tell(0.1 * k / len(keys), f"loading {find_model(key).card().name}")
-        loaded[key] = cache.model(key)
-    return loaded
+    return cache.models(keys, job.progress.part(0.0, 0.1))
 
 
 def compute(scenario: Scenario) -> Shown | None:
@@ -283,13 +267,3 @@ def show_link(request: Request) -> None:
     link_here(
         "The link to this scenario" + ("; your own picture is not part of it" if request.dataset == "file" else "")
     )
-
-
-def link_here(title: str) -> None:
-    """The link that restores the page, unless the settings are no longer those of the result."""
-    st.markdown(f"**{title}**")
-    if st.session_state.get("_changed"):
-        st.caption("The settings have changed since this result, and the link would be theirs: run it first.")
-    else:
-        query = urlencode(st.query_params.to_dict())
-        st.code((st.context.url or "") + (f"?{query}" if query else ""), language=None, wrap_lines=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Collection, Hashable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import streamlit as st
 from PIL import Image
@@ -16,7 +16,7 @@ from lab import attacks
 from lab.attacks.catalog import Spec
 from lab.data import load_data
 from lab.data.catalog import CATALOG as DATASETS
-from lab.data.catalog import of_task
+from lab.data.catalog import TASKS, of_task
 from lab.data.photographs import photographs
 from lab.experiments.attack.report import Request
 from lab.images import Images, decode
@@ -26,8 +26,8 @@ from lab.params import Value, number
 from lab.types import Access, ImageError, LabError
 from lab.ui.parts.describe import about_attack, short_citation
 from lab.ui.parts.forms import form, labels, restart
-from lab.ui.parts.show import say
 from lab.ui.shell import trained
+from lab.ui.shell.say import say
 
 DEFAULT_MODEL, DEFAULT_PICTURE, DEFAULT_ATTACK = "imagenet/efficientnet_lite0", "coffee", "mi_fgsm"
 EPS = {
@@ -41,7 +41,6 @@ PREFIXES = ("", "a_", "b_", "r_")
 SEES = {Access.GRADIENTS: "", Access.SCORES: " (scores only)", Access.LABELS: " (label only)"}
 BUNDLED, UPLOAD, CAMERA = "Bundled", "Upload", "Camera"
 ANY_CLASS = "any other class"
-TASKS = {"imagenet": "ImageNet", "mnist": "MNIST", "fashion_mnist": "Fashion-MNIST"}
 
 
 @dataclass(frozen=True)
@@ -55,13 +54,17 @@ class Brought:
 
 @dataclass(frozen=True)
 class Subject:
-    """What is attacked: the model's card, and a picture [1,C,H,W] as the model sees it, with its class where known."""
+    """What is attacked: a model, and a picture [1,C,H,W] as the model sees it, with its class where known.
 
-    card: Card
+    Two subjects are equal where model, data set and image are; card and pixels follow from these.
+    """
+
+    model: str
     dataset: str
     image: str
     label: int | None
-    x: Tensor
+    card: Card = field(compare=False)
+    x: Tensor = field(compare=False)
 
 
 @dataclass(frozen=True)
@@ -74,10 +77,20 @@ class Aim:
 
 @dataclass(frozen=True)
 class Method:
-    """An attack with the values of its parameters."""
+    """An attack by its key, with the values of its parameters."""
 
-    spec: Spec
-    params: Mapping[str, Value]
+    attack: str
+    values: tuple[tuple[str, Value], ...]
+
+    @property
+    def spec(self) -> Spec:
+        """The attack's entry in the catalogue."""
+        return attacks.CATALOG[self.attack]
+
+    @property
+    def params(self) -> dict[str, Value]:
+        """The parameters by name."""
+        return dict(self.values)
 
 
 @dataclass(frozen=True)
@@ -111,9 +124,8 @@ class Scenario:
 
     @property
     def key(self) -> Hashable:
-        """What a result depends on."""
-        r = self.request
-        return (r.model, r.dataset, r.image, r.attack, tuple(r.params.items()), r.target, r.seed)
+        """What a result depends on: itself."""
+        return self
 
 
 @dataclass(frozen=True)
@@ -170,7 +182,8 @@ def _subject() -> Subject | None:
     st.session_state.setdefault("_asked", st.query_params.to_dict())  # before the widgets tidy the link
     try:
         card = _model()
-        return Subject(card, *_picture(card))
+        dataset, image, label, x = _picture(card)
+        return Subject(card.key, dataset, image, label, card, x)
     except LabError as e:
         say(e)
         return None
@@ -214,7 +227,7 @@ def pick_method(card: Card, default: str, prefix: str = "", folded: bool = False
     except LabError as e:
         say(e)
         return None
-    return Method(spec, params)
+    return Method(spec.key, tuple(params.items()))
 
 
 def _new_attack(prefix: str, task: str) -> None:

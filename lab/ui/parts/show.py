@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
 import plotly.graph_objects as go
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
-from streamlit.errors import StreamlitPageNotFoundError
 from torch import Tensor
 from torch.nn import functional as F
 
 from lab.figures.pictures import enlarge
 from lab.figures.style import CONFIG
 from lab.images import bytes_of
-from lab.types import LabError
 
 T = TypeVar("T")
 TILE = 224
@@ -24,21 +21,6 @@ TILE = 224
 
 THUMBNAIL = 96
 """Width of a small picture in pixels."""
-
-
-def say(error: LabError) -> None:
-    """An error as one sentence."""
-    text = str(error)
-    st.error(text[0].upper() + text[1:] + ("" if text.endswith((".", "?")) else "."), icon=":material/error:")
-
-
-def attempt(draw: Callable[[], T]) -> T | None:
-    """What `draw` returns; None where it raises an error of the lab, after saying it."""
-    try:
-        return draw()
-    except LabError as e:
-        say(e)
-        return None
 
 
 def show_tabs(tabs: Mapping[str, Callable[[T], None]], key: str, shown: T) -> None:
@@ -49,43 +31,10 @@ def show_tabs(tabs: Mapping[str, Callable[[T], None]], key: str, shown: T) -> No
                 draw(shown)
 
 
-@dataclass(frozen=True)
-class Offer:
-    """A file to take away: what the button says, the ending of its name, its kind, and what it holds."""
-
-    label: str
-    ending: str
-    mime: str
-    data: str | bytes
-
-
-def offer_files(stem: str, key: str, offers: Sequence[Offer]) -> None:
-    """Buttons in a row that download files, all named alike; `key` begins the buttons' keys."""
-    for column, offer in zip(st.columns(len(offers)), offers, strict=True):
-        column.download_button(
-            offer.label,
-            offer.data,
-            f"{stem}.{offer.ending}",
-            offer.mime,
-            key=f"{key}_{offer.ending}",
-            on_click="ignore",
-            width="stretch",
-            icon=":material/download:",
-        )
-
-
 def show_image(x: Tensor, alt: str, zoom: float = 1) -> None:
     """An image [C,H,W] in [0,1], pixel for pixel: PNG, enlarged by a whole factor, shown at its own width."""
     pixels = bytes_of(enlarge(x, round(TILE * zoom))).numpy()
     st.image(pixels, width=pixels.shape[1], output_format="PNG", alt=alt)
-
-
-def link_to(path: str, label: str, query: Mapping[str, str] | None = None, icon: str | None = None) -> None:
-    """A link to another page; plain text where the page runs alone, without app.py's navigation."""
-    try:
-        st.page_link(path, label=label, icon=icon, query_params=dict(query) if query else None)
-    except StreamlitPageNotFoundError:
-        st.markdown(label)
 
 
 def tiles(count: int, width: int) -> list[DeltaGenerator]:

@@ -2,13 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as NotYet
 from functools import lru_cache
 
-from lab.models import load_model
+from lab.models import imagenet, load_model
 from lab.models.cards import Classifier
+from lab.models.catalog import is_here
+from lab.progress import SILENT, Progress
+
+LOOK = 0.25
+"""Seconds between two looks at how much of a file has been fetched."""
 
 
 @lru_cache(maxsize=4)
-def model(key: str) -> Classifier:
-    """A model, loaded once; the least recently used is let go. Frozen, so sharing it is safe."""
+def _model(key: str) -> Classifier:
     return load_model(key)
+
+
+def model(key: str, progress: Progress = SILENT) -> Classifier:
+    """A model, loaded once; the least recently used is let go. Frozen, so sharing it is safe.
+
+    Args:
+        key: of the model.
+        progress: hears how much is fetched, where the weights have to be fetched.
+
+    Raises:
+        ModelError: as `lab.load_model`.
+        Cancelled: where the work is to stop.
+    """
+    if is_here(key):
+        progress.tell(0.0, key, "loading the model")
+        return _model(key)
+    with ThreadPoolExecutor(1) as pool:
+        fetching = pool.submit(_model, key)
+        while True:
+            try:
+                return fetching.result(LOOK)
+            except NotYet:
+                progress.tell(imagenet.fetched(key.split("/")[1]), key, "fetching the weights")
+
+
+def models(keys: Sequence[str], progress: Progress = SILENT) -> dict[str, Classifier]:
+    """Several models by key, in this order; arguments and errors as in `model`."""
+    return {key: model(key, progress.part(k / len(keys), (k + 1) / len(keys))) for k, key in enumerate(keys)}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotYet
 from dataclasses import dataclass, field
@@ -18,8 +18,10 @@ from typing import Any, TypeVar, cast
 import streamlit as st
 
 from lab import devices
+from lab.progress import Cancelled, Progress
 from lab.types import LabError
-from lab.ui.parts.show import say
+from lab.ui.shell.say import say
+from lab.ui.shell.words import name_of
 
 T = TypeVar("T")
 KEPT = 16
@@ -28,10 +30,6 @@ AT_ONCE = 0.7
 """Seconds that a page waits for a result before it shows progress instead."""
 UNWATCHED = 180.0
 """Seconds after which a job that no page looks at any more (a closed tab) is stopped."""
-
-
-class Cancelled(Exception):
-    """Raised inside a job to end it."""
 
 
 @dataclass
@@ -67,6 +65,15 @@ class Job:
         self.share, self.message = share, message or self.message
         if self.cancelled():
             raise Cancelled
+
+    @property
+    def progress(self) -> Progress:
+        """What the work tells its progress to, and learns from that it is to stop."""
+
+        def hear(share: float, what: tuple[str, ...]) -> None:
+            self.share, self.message = share, ", ".join(dict.fromkeys(map(name_of, what)))
+
+        return Progress(hear, self.cancelled)
 
     def wait(self, seconds: float) -> bool:
         """Whether the job has ended, after waiting for it for at most that long."""
@@ -141,6 +148,36 @@ def outcome(
         _progress(slot, live)
         return None
     return cast("T | None", _take(slot, job))
+
+
+def answer(
+    slot: str,
+    key: Hashable,
+    label: str,
+    work: Callable[[Progress], Iterator[T]],
+    live: Callable[[T], None] | None = None,
+    lane: str = "",
+) -> T | None:
+    """The last thing that `work` yields for this key: at once where the session has it, else None while it is at work.
+
+    Shows progress with a cancel button, or why there is no result. Of work that was stopped, the answer is what it had
+    yielded by then.
+
+    Args:
+        slot: which place of the page asks.
+        key: what the answer depends on.
+        label: what is being done, for a person.
+        work: yields what it has so far, at last the answer; runs in the worker and must not use Streamlit.
+        live: draws what there is so far while the work goes on.
+        lane: of the work; each has a worker of its own, so that what takes minutes holds up nothing that takes seconds.
+    """
+
+    def run(job: Job) -> T:
+        for so_far in work(job.progress):
+            job.partial = so_far
+        return cast("T", job.partial)
+
+    return outcome(slot, key, label, run, live, lane)
 
 
 def forget(slot: str, key: Hashable) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import streamlit as st
 from torch import Tensor
@@ -33,10 +34,12 @@ from lab.ui.parts.result import (
     show_tiles,
     verdict,
 )
-from lab.ui.parts.scenario import Scenario
+from lab.ui.parts.scenario import Scenario, sidebar
 from lab.ui.parts.show import show_chart, show_tabs
 from lab.ui.shell import cache
 from lab.ui.shell.jobs import Job, forget, outcome
+from lab.ui.shell.page import Page
+from lab.ui.shell.prose import prose
 
 
 def settle(scenario: Scenario | None) -> Scenario | None:
@@ -291,3 +294,26 @@ def details(shown: Shown) -> None:
         st.session_state["detail"] = st.session_state["_detail"]
     show_tabs(TABS, "detail", shown)
     st.session_state["_detail"] = st.session_state["detail"]
+
+
+def _body() -> None:
+    scenario = settle(sidebar())
+    if scenario is None:
+        st.info("Choose a picture and settings that work in the sidebar; the reason is written there.")
+        return
+    shown = attacked(scenario)
+    if shown is not None:
+        with st.container(key="result"):
+            verdict(shown)
+            pictures(shown)
+            details(shown)
+
+
+PAGE: Page[Any, Any] = Page(
+    name="attack",
+    title="Attack",
+    icon=":material/bolt:",
+    about=prose("attack", "About"),
+    shared=True,
+    body=_body,
+)

@@ -7,6 +7,7 @@ import io
 import json
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import streamlit as st
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor
 from lab import attacks
 from lab.attacks import attack
 from lab.data import load_data
+from lab.data.catalog import TASKS
 from lab.experiments.blackbox.curves import QUERY_ATTACKS, Copied, QueryCurve, prepare, query_curve, scored
 from lab.experiments.blackbox.oracle import ALLOWED, Remote, allowed, check_address, labels_of
 from lab.experiments.blackbox.substitute import PARAMS, Substitute, balanced, copy_oracle
@@ -26,11 +28,16 @@ from lab.models.catalog import find_model, name_elsewhere
 from lab.params import Value
 from lab.types import ImageError
 from lab.ui.parts.forms import PIXEL_STEPS, form, pixel_label
-from lab.ui.parts.result import link_here, run_button
-from lab.ui.parts.scenario import SEES, TASKS, model_label
-from lab.ui.parts.show import Offer, attempt, offer_files, show_chart, strip
+from lab.ui.parts.result import run_button
+from lab.ui.parts.scenario import SEES, model_label
+from lab.ui.parts.show import show_chart, strip
 from lab.ui.shell import cache, trained
+from lab.ui.shell.downloads import Offer, offer_files
 from lab.ui.shell.jobs import Job, forget, outcome
+from lab.ui.shell.links import link_here
+from lab.ui.shell.page import Page
+from lab.ui.shell.prose import prose
+from lab.ui.shell.say import attempt
 
 PREFIX = "o_"
 """Of the widgets' keys, and so of the parameters in links."""
@@ -477,3 +484,25 @@ def details(shown: Shown) -> None:
         if tab.open:
             with tab:
                 TABS[name](shown) if name in TABS else how_it_works()
+
+
+def _body() -> None:
+    setup = settle(choose())
+    if setup is None:
+        st.info("Choose settings that work in the sidebar; the reason is written there.")
+        return
+    shown = copied(setup)
+    if shown is not None:
+        with st.container(key="result"):
+            show(shown)
+            details(shown)
+
+
+PAGE: Page[Any, Any] = Page(
+    name="blackbox",
+    title="Black box",
+    icon=":material/lock:",
+    about=prose("blackbox", "About"),
+    shared=False,
+    body=_body,
+)

@@ -39,12 +39,16 @@ from lab.images import Images
 from lab.models.capsnet import CapsNet, Capsules
 from lab.models.catalog import find_model
 from lab.ui.parts.forms import PIXEL_STEPS, pixel_label
-from lab.ui.parts.result import link_here, load, load_all, run_button
+from lab.ui.parts.result import load, load_all, run_button
 from lab.ui.parts.scenario import EPS, pick_task
-from lab.ui.parts.show import attempt, show_chart, show_image, show_tabs, strip, thumbnail, tiles
+from lab.ui.parts.show import show_chart, show_image, show_tabs, strip, thumbnail, tiles
 from lab.ui.shell import cache
 from lab.ui.shell import trained as mine
 from lab.ui.shell.jobs import Job, forget, outcome
+from lab.ui.shell.links import link_here
+from lab.ui.shell.page import Page
+from lab.ui.shell.prose import prose
+from lab.ui.shell.say import attempt
 
 PREFIX = "c_"
 """Of the widgets' keys, and so of the parameters in links."""
@@ -763,3 +767,25 @@ def method(shown: Shown) -> None:
         "- The figures on official test images: `python -m benchmarks.capsules`"
     )
     link_here("The link to this page")
+
+
+def _body() -> None:
+    setup = settle(choose())
+    if setup is None:
+        st.info("Choose settings that work in the sidebar; the reason is written there.")
+        return
+    shown = computed(setup)
+    if shown is not None:
+        with st.container(key="result"):
+            show(shown)
+            details(shown)
+
+
+PAGE: Page[Any, Any] = Page(
+    name="capsules",
+    title="Capsules",
+    icon=":material/hub:",
+    about=prose("capsules", "About"),
+    shared=False,
+    body=_body,
+)

@@ -8,7 +8,7 @@ import json
 import math
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import streamlit as st
 import torch
@@ -22,10 +22,14 @@ from lab.figures import clever as figures
 from lab.figures.attack import NORM_NAMES
 from lab.figures.clever import written
 from lab.models.catalog import name_elsewhere
-from lab.ui.parts.result import link_here, load, run_button
+from lab.ui.parts.result import load, run_button
 from lab.ui.parts.scenario import Aim, Subject, aim_in_link, shared, subject_in_link, tell_of_link
-from lab.ui.parts.show import Offer, offer_files, show_chart, show_image
+from lab.ui.parts.show import show_chart, show_image
+from lab.ui.shell.downloads import Offer, offer_files
 from lab.ui.shell.jobs import Job, forget, outcome
+from lab.ui.shell.links import link_here
+from lab.ui.shell.page import Page
+from lab.ui.shell.prose import prose
 
 PREFIX = "k_"
 """Of the widgets' keys, and so of the parameters in links."""
@@ -534,3 +538,25 @@ def take_away(shown: Shown, attacks: tuple[Reached, ...] | None) -> None:
     link_here(
         "The link to this page" + ("; your own picture is not part of it" if setup.about.dataset == "file" else "")
     )
+
+
+def _body() -> None:
+    setup = settle(choose())
+    if setup is None:
+        st.info("Choose a picture and settings that work in the sidebar; the reason is written there.")
+        return
+    shown = computed(setup)
+    if shown is not None:
+        with st.container(key="result"):
+            found = show(shown)
+            details(shown, found)
+
+
+PAGE: Page[Any, Any] = Page(
+    name="clever",
+    title="CLEVER",
+    icon=":material/straighten:",
+    about=prose("clever", "About"),
+    shared=True,
+    body=_body,
+)

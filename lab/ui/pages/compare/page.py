@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass
+from typing import Any
 
 import streamlit as st
 
@@ -29,8 +30,11 @@ from lab.ui.parts.scenario import (
     subject_in_link,
     tell_of_link,
 )
-from lab.ui.parts.show import link_to, show_chart
+from lab.ui.parts.show import show_chart
 from lab.ui.shell.jobs import forget
+from lab.ui.shell.links import link_to
+from lab.ui.shell.page import Page
+from lab.ui.shell.prose import prose
 
 FIRST = {"a": "fgsm", "b": "mi_fgsm"}
 """The attacks to begin with, by prefix: one step, and ten steps with momentum."""
@@ -161,3 +165,24 @@ def numbers(named: dict[str, Shown]) -> None:
 
 def _plain(text: str) -> str:
     return text[0].lower() + text[1:]
+
+
+def _body() -> None:
+    pair = settle(choose())
+    if pair is None:
+        st.info("Choose a picture and settings that work; the reason is written beside them.")
+        return
+    both = attacked(pair)
+    if both is not None:
+        with st.container(key="result"):
+            show(both)
+
+
+PAGE: Page[Any, Any] = Page(
+    name="compare",
+    title="Compare",
+    icon=":material/balance:",
+    about=prose("compare", "About"),
+    shared=True,
+    body=_body,
+)

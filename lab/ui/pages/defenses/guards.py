@@ -16,7 +16,7 @@ from torch import Tensor
 from lab import devices
 from lab.attacks.catalog import find as find_attack
 from lab.data import load_data
-from lab.data.catalog import of_task
+from lab.data.catalog import TASKS, of_task
 from lab.defenses.catalog import CATALOG, DETECTORS, Spec, defend, detector, transformation
 from lab.defenses.detect import capsules_of
 from lab.defenses.preprocess import BitDepth, Median
@@ -31,14 +31,17 @@ from lab.models.catalog import find_model, is_here
 from lab.params import Value
 from lab.predict import logits_of
 from lab.types import Model
-from lab.ui.pages.robustness.page import show_checks
+from lab.ui.parts.checks import show_checks
 from lab.ui.parts.describe import short_citation
 from lab.ui.parts.forms import form
-from lab.ui.parts.result import Tile, link_here, load, run_button, show_tiles
-from lab.ui.parts.scenario import TASKS, pick_task
-from lab.ui.parts.show import Offer, attempt, offer_files, show_chart, show_tabs
+from lab.ui.parts.result import Tile, load, run_button, show_tiles
+from lab.ui.parts.scenario import pick_task
+from lab.ui.parts.show import show_chart, show_tabs
 from lab.ui.shell import cache, trained
+from lab.ui.shell.downloads import Offer, offer_files
 from lab.ui.shell.jobs import Job, forget, outcome
+from lab.ui.shell.links import link_here
+from lab.ui.shell.say import attempt
 
 PREFIX = "d_"
 """Of the widgets' keys, and so of the parameters in links."""
@@ -438,7 +441,7 @@ def _believed(shown: Shown) -> None:
         model = load(setup.model, job)
         params: dict[str, Any] = dict(setup.params)
         behind = defend(setup.defense, model, seed=setup.seed, **params)
-        for check in sanity_checks(behind, few.x, few.y, eps, source=model, seed=setup.seed, cancel=job.cancelled):
+        for check in sanity_checks(behind, few.x, few.y, eps, source=model, seed=setup.seed, progress=job.progress):
             job.partial = found = (*found, check)
             job.tell(len(found) / 7, check.question)
         return found

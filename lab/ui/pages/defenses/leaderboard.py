@@ -14,11 +14,13 @@ import streamlit as st
 from lab.experiments.defenses.leaderboard import STEPS, accuracies, transferred
 from lab.figures.attack import scaled
 from lab.models.catalog import find_model, is_here
-from lab.ui.parts.result import link_here, run_button
+from lab.ui.parts.result import run_button
 from lab.ui.parts.scenario import first_images, pick_task
-from lab.ui.parts.show import Offer, attempt, offer_files
 from lab.ui.shell import cache, trained
+from lab.ui.shell.downloads import Offer, offer_files
 from lab.ui.shell.jobs import Job, forget, outcome
+from lab.ui.shell.links import link_here
+from lab.ui.shell.say import attempt
 
 PREFIX = "z_"
 SOURCES = {"mnist": "mnist/mlp", "fashion_mnist": "fashion_mnist/mlp"}

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import streamlit as st
 
 from lab.ui.pages.defenses import guards, leaderboard, smoothing, training
+from lab.ui.shell.page import Page
+from lab.ui.shell.prose import prose
 
 VIEWS: Mapping[str, Callable[[], None]] = {
     "Transform or detect": guards.view,
@@ -29,3 +32,17 @@ def view() -> None:
         label_visibility="collapsed",
     )
     VIEWS[str(chosen)]()
+
+
+def _body() -> None:
+    view()
+
+
+PAGE: Page[Any, Any] = Page(
+    name="defenses",
+    title="Defenses",
+    icon=":material/security:",
+    about=prose("defenses", "About"),
+    shared=False,
+    body=_body,
+)

@@ -17,11 +17,14 @@ from lab.defenses.smoothing import ABSTAIN, Certified, Smoothed, certify, joined
 from lab.figures import defenses as figures
 from lab.images import Images
 from lab.models.catalog import find_model, is_here
-from lab.ui.parts.result import Tile, link_here, run_button, show_tiles
+from lab.ui.parts.result import Tile, run_button, show_tiles
 from lab.ui.parts.scenario import pick_task
-from lab.ui.parts.show import Offer, attempt, offer_files, show_chart, show_tabs
+from lab.ui.parts.show import show_chart, show_tabs
 from lab.ui.shell import cache, trained
+from lab.ui.shell.downloads import Offer, offer_files
 from lab.ui.shell.jobs import Job, forget, outcome
+from lab.ui.shell.links import link_here
+from lab.ui.shell.say import attempt
 
 PREFIX = "g_"
 START = {"mnist": "mnist/cnn_noise", "fashion_mnist": "fashion_mnist/cnn"}

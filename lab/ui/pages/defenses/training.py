@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from lab import attacks, devices
 from lab.assets import ASSETS
 from lab.data import load_data
-from lab.data.catalog import of_task
+from lab.data.catalog import TASKS, of_task
 from lab.data.official import CLASSES
 from lab.data.training import BUNDLED, SIZES, sources
 from lab.figures import training as figures
@@ -32,10 +32,13 @@ from lab.training.rules import perturb
 from lab.training.session import MEASURED, STEPS, Folder, Plan, Trained, TrainingRun, card
 from lab.ui.parts.forms import PIXEL_STEPS, form, pixel_label, restart
 from lab.ui.parts.result import Tile, show_tiles
-from lab.ui.parts.scenario import EPS, TASKS, model_label, pick_task
-from lab.ui.parts.show import Offer, attempt, link_to, offer_files, show_chart, show_image
+from lab.ui.parts.scenario import EPS, model_label, pick_task
+from lab.ui.parts.show import show_chart, show_image
 from lab.ui.shell import cache, trained
+from lab.ui.shell.downloads import Offer, offer_files
 from lab.ui.shell.jobs import Job, forget, outcome
+from lab.ui.shell.links import link_to
+from lab.ui.shell.say import attempt
 
 PREFIX = "t_"
 """Of the widgets' keys, and so of the parameters in links."""
@@ -384,7 +387,7 @@ def _saved(key: str, net: nn.Module) -> None:
     )
     with st.container(horizontal=True, gap="small"):
         link_to("pages/attack.py", "Attack it", {"model": model_label(about)}, ":material/bolt:")
-        query = {"s_task": TASKS[about.task], f"s_models_{about.task}": about.name}
+        query = {"robustness_task": TASKS[about.task], f"robustness_models_{about.task}": about.name}
         link_to("pages/robustness.py", "Measure its robustness", query, ":material/shield:")
     folder = Folder()
     file = folder.path / "net"

@@ -11,14 +11,16 @@ from PIL import Image
 
 from lab import attacks, data, devices, models
 from lab.assets import ASSETS
+from lab.data.catalog import TASKS
 from lab.data.photographs import photographs
 from lab.images import from_picture
 from lab.models.cards import Card
 from lab.models.catalog import is_here
 from lab.types import Access
-from lab.ui.parts.scenario import TASKS
-from lab.ui.parts.show import TILE, link_to, show_image, tiles
-from lab.ui.shell.navigation import PAGES
+from lab.ui.pages.catalog import PAGES
+from lab.ui.parts.show import TILE, show_image, tiles
+from lab.ui.shell.links import link_to
+from lab.ui.shell.page import Page
 
 REFERENCE_EPS = {"mnist": 0.3, "fashion_mnist": 0.1}
 """The epsilon at which models of a task are compared."""
@@ -63,7 +65,7 @@ def example() -> None:
 
 def ways_on() -> None:
     """A card for each page but this."""
-    for first in range(1, len(PAGES), ABREAST):
+    for first in range(0, len(PAGES), ABREAST):
         for column, page in zip(st.columns(ABREAST), PAGES[first : first + ABREAST], strict=False):
             with column.container(border=True, height="stretch"):
                 link_to(page.path, f"**{page.title}**", icon=page.icon)
@@ -112,3 +114,20 @@ def present() -> None:
     with device:
         st.markdown("**Device**")
         st.markdown(devices.describe())
+
+
+def _body() -> None:
+    st.title("Adversarial robustness lab")
+    st.markdown("See how small, deliberately chosen changes to a picture make an image classifier name something else.")
+    example()
+    ways_on()
+    present()
+
+
+PAGE: Page[Any, Any] = Page(
+    name="overview",
+    title="Overview",
+    icon=":material/home:",
+    shared=False,
+    body=_body,
+)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import streamlit as st
 import torch
@@ -38,9 +39,12 @@ from lab.ui.parts.scenario import (
     subject_in_link,
     tell_of_link,
 )
-from lab.ui.parts.show import THUMBNAIL, Offer, offer_files, show_chart, show_image, show_tabs, strip
+from lab.ui.parts.show import THUMBNAIL, show_chart, show_image, show_tabs, strip
 from lab.ui.shell import cache
+from lab.ui.shell.downloads import Offer, offer_files
 from lab.ui.shell.jobs import Job, forget, outcome
+from lab.ui.shell.page import Page
+from lab.ui.shell.prose import prose
 
 PREFIX = "r_"
 SHEET = 32
@@ -516,3 +520,25 @@ TABS: Mapping[str, Callable[[Seen], None]] = {
 def details(seen: Seen) -> None:
     """The tabs; each is computed when it is opened."""
     show_tabs(TABS, "inside", seen)
+
+
+def _body() -> None:
+    scenario = settle(choose())
+    if scenario is None:
+        st.info("Choose a picture and settings that work in the sidebar; the reason is written there.")
+        return
+    seen = attacked(scenario)
+    if seen is not None:
+        with st.container(key="result"):
+            header(seen)
+            details(seen)
+
+
+PAGE: Page[Any, Any] = Page(
+    name="representations",
+    title="Representations",
+    icon=":material/layers:",
+    about=prose("representations", "About"),
+    shared=True,
+    body=_body,
+)

@@ -12,7 +12,7 @@ from typing import Any, get_args
 import streamlit as st
 
 from lab.data import load_data
-from lab.data.catalog import of_task
+from lab.data.catalog import TASKS, of_task
 from lab.experiments.transfer import szegedy
 from lab.experiments.transfer.agreement import Agreement, agreement
 from lab.experiments.transfer.matrix import Cell, Transfer, stream, transfer
@@ -24,11 +24,16 @@ from lab.models.ensemble import Ensemble, Fuse
 from lab.params import Value
 from lab.statistics import wilson
 from lab.types import DataError
-from lab.ui.parts.result import link_here, load_all, run_button
-from lab.ui.parts.scenario import TASKS, Method, first_images, pick_method, pick_models, pick_task, start_sizes
-from lab.ui.parts.show import Offer, attempt, offer_files, show_chart, show_tabs, stacks, thumbnail
+from lab.ui.parts.result import load_all, run_button
+from lab.ui.parts.scenario import Method, first_images, pick_method, pick_models, pick_task, start_sizes
+from lab.ui.parts.show import show_chart, show_tabs, stacks, thumbnail
 from lab.ui.shell import trained
+from lab.ui.shell.downloads import Offer, offer_files
 from lab.ui.shell.jobs import Job, forget, outcome
+from lab.ui.shell.links import link_here
+from lab.ui.shell.page import Page
+from lab.ui.shell.prose import prose
+from lab.ui.shell.say import attempt
 
 PREFIX = "t_"
 """Of the widgets' keys, and so of the parameters in links."""
@@ -571,3 +576,25 @@ TABS: Mapping[str, Callable[[Shown], None]] = {
 def details(shown: Shown) -> None:
     """The tabs; each is computed when it is opened."""
     show_tabs(TABS, "transfer_tabs", shown)
+
+
+def _body() -> None:
+    setup = settle(choose())
+    if setup is None:
+        st.info("Choose settings that work in the sidebar; the reason is written there.")
+        return
+    shown = computed(setup)
+    if shown is not None:
+        with st.container(key="result"):
+            show(shown)
+            details(shown)
+
+
+PAGE: Page[Any, Any] = Page(
+    name="transfer",
+    title="Transfer",
+    icon=":material/swap_horiz:",
+    about=prose("transfer", "About"),
+    shared=False,
+    body=_body,
+)

@@ -1,0 +1,65 @@
+"""Links: to this page as it is set, to other pages, and old ones that are still about."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from urllib.parse import urlencode
+
+import streamlit as st
+from streamlit.errors import StreamlitPageNotFoundError
+
+OLD_PREFIXES: Mapping[str, Mapping[str, str]] = {
+    "compare": {"a_": "compare_a_", "b_": "compare_b_"},
+    "representations": {"r_": "representations_"},
+    "transfer": {"t_": "transfer_"},
+    "blackbox": {"o_": "blackbox_"},
+    "clever": {"k_": "clever_"},
+    "robustness": {"s_": "robustness_"},
+    "defenses": {
+        "d_view": "defenses_view",
+        "d_": "guards_",
+        "g_": "smoothing_",
+        "t_": "training_",
+        "z_": "leaderboard_",
+    },
+    "capsules": {"c_": "capsules_"},
+}
+"""By page, how the parameters of its links began once, and how they begin now; the first that fits counts."""
+
+
+def renew(page: str) -> None:
+    """Gives the parameters of an old link to a page their present names, and runs the script again with them.
+
+    For app.py, once `st.navigation` has run and before the page is drawn: Streamlit sets widgets from the link only
+    where they are drawn for the first time in a run.
+    """
+    old = OLD_PREFIXES.get(page, {})
+    names = {name: _renewed(name, old) for name in st.query_params}
+    if any(new != name and new not in st.session_state for name, new in names.items()):
+        st.query_params.from_dict({new: st.query_params.get_all(name) for name, new in names.items()})
+        st.rerun()
+
+
+def _renewed(name: str, old: Mapping[str, str]) -> str:
+    for before, now in old.items():
+        if name.startswith(before):
+            return now + name.removeprefix(before)
+    return name
+
+
+def link_to(path: str, label: str, query: Mapping[str, str] | None = None, icon: str | None = None) -> None:
+    """A link to another page; plain text where the page runs alone, without app.py's navigation."""
+    try:
+        st.page_link(path, label=label, icon=icon, query_params=dict(query) if query else None)
+    except StreamlitPageNotFoundError:
+        st.markdown(label)
+
+
+def link_here(title: str) -> None:
+    """The link that restores the page, unless the settings are no longer those of the result."""
+    st.markdown(f"**{title}**")
+    if st.session_state.get("_changed"):
+        st.caption("The settings have changed since this result, and the link would be theirs: run it first.")
+    else:
+        query = urlencode(st.query_params.to_dict())
+        st.code((st.context.url or "") + (f"?{query}" if query else ""), language=None, wrap_lines=True)

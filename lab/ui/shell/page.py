@@ -1,0 +1,168 @@
+"""A page as one object: what it is called, what it asks, how it is answered, and what it shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+import streamlit as st
+
+from lab.progress import Progress
+from lab.ui.shell.ask import Ask
+from lab.ui.shell.downloads import Offer, Recorded, files_of, offer_files
+from lab.ui.shell.jobs import answer, forget
+from lab.ui.shell.links import link_here
+from lab.ui.shell.navigation import start
+from lab.ui.shell.prose import prose, sections
+from lab.ui.shell.say import attempt
+
+S = TypeVar("S", bound=Hashable)
+R = TypeVar("R", bound=Recorded)
+TAKE_AWAY, HOW = "Take away", "How it works"
+
+
+@dataclass(frozen=True)
+class Page(Generic[S, R]):
+    """A page that asks, measures and shows.
+
+    S, the setup, is a frozen dataclass of what the person chose; it is the key of the result, so that a field left out
+    of the comparison (`field(compare=False)`) must follow from the others. R, the result, makes a record of itself,
+    from which all files are made.
+
+    Attributes:
+        name: the page's word: its folder, its file, the beginning of its widgets' keys and links.
+        title: for a person.
+        icon: of the navigation.
+        about: what a person finds there, for the Overview page.
+        choose: draws the settings in the sidebar; what was chosen, or None where it cannot be used, after saying why.
+        compute: measures in a worker, without Streamlit; yields what there is so far, at last the result.
+        show: draws the verdict and the main picture or chart.
+        tabs: what else there is to see, by name; each is drawn when it is opened.
+        preview: drawn while there is no result yet.
+        live: draws what there is so far while the work goes on; None where that is not worth a look.
+        stored: a result that comes with the lab, where it has one for this setup.
+        command: the command that measures the same again.
+        files: what can be taken away beside the record and the rows.
+        how: what `{names}` stand for in the section "How it works" of how.md.
+        doing: what is being done, for the progress bar.
+        button: what the run button says.
+        shared: whether it uses the model, picture, goal and seed that several pages have in common.
+        body: draws the whole page in place of all this, for a page that neither asks nor measures.
+    """
+
+    name: str
+    title: str
+    icon: str
+    about: str = ""
+    choose: Callable[[Ask], S | None] = lambda ask: None
+    compute: Callable[[S, Progress], Iterator[R]] = lambda setup, progress: iter(())
+    show: Callable[[S, R], None] = lambda setup, result: None
+    tabs: Mapping[str, Callable[[S, R], None]] = field(default_factory=dict)
+    preview: Callable[[S], None] | None = None
+    live: Callable[[S, R], None] | None = None
+    stored: Callable[[S], R | None] = lambda setup: None
+    command: Callable[[S, R], str] | None = None
+    files: Callable[[S, R], Sequence[Offer]] = lambda setup, result: ()
+    how: Callable[[S, R], Mapping[str, object]] = lambda setup, result: {}
+    doing: Callable[[S], str] = lambda setup: "Measuring"
+    button: str = "Measure"
+    shared: bool = False
+    body: Callable[[], None] | None = None
+
+    @property
+    def path(self) -> str:
+        """The file that Streamlit runs."""
+        return f"pages/{self.name}.py"
+
+    def key(self, name: str) -> str:
+        """The key of a widget of this page, and its parameter in links."""
+        return Ask(self.name).key(name)
+
+    def draw(self) -> None:
+        """Draws the page: the only place that knows the run button, jobs, lazy tabs, links and downloads."""
+        start()
+        self.draw_within()
+
+    def draw_within(self) -> None:
+        """As `draw`, for a page that is a view of another."""
+        if self.body is not None:
+            self.body()
+            return
+        with st.sidebar:
+            wanted = attempt(lambda: self.choose(Ask(self.name)))
+        setup = run_button(wanted, self.name, self.button)
+        if setup is None:
+            st.info("Choose settings that work in the sidebar; the reason is written there.")
+            return
+        result = self.answer(setup)
+        if result is None:
+            if self.preview is not None:
+                self.preview(setup)
+            return
+        with st.container(key="result"):
+            self.show(setup, result)
+            self._draw_tabs(setup, result)
+
+    def answer(self, setup: S) -> R | None:
+        """The result for a setup; None while it is at work, which is then drawn."""
+        stored = self.stored(setup)
+        if stored is not None:
+            return stored
+        live = self.live
+
+        def so_far(result: R) -> None:
+            if live is not None:
+                with st.container(key="so_far"):
+                    live(setup, result)
+
+        return answer(
+            self.name, setup, self.doing(setup), lambda progress: self.compute(setup, progress), live and so_far
+        )
+
+    def _draw_tabs(self, setup: S, result: R) -> None:
+        tabs = {**self.tabs, TAKE_AWAY: self.take_away}
+        if HOW in sections(self.name):
+            tabs[HOW] = self.explain
+        for tab, draw in zip(st.tabs(list(tabs), key=self.key("tabs"), on_change="rerun"), tabs.values(), strict=True):
+            if tab.open:
+                with tab:
+                    draw(setup, result)
+
+    def take_away(self, setup: S, result: R) -> None:
+        """The tab with the files, the command that measures the same again, and the link."""
+        offer_files(self.name, self.name, (*files_of(result), *self.files(setup, result)))
+        if self.command is not None:
+            st.markdown("**The command that measures it again**")
+            st.code(self.command(setup, result), language="bash", wrap_lines=True)
+        link_here("The link to this page")
+
+    def explain(self, setup: S, result: R) -> None:
+        """The tab that says how it works."""
+        st.markdown(prose(self.name, HOW, **self.how(setup, result)))
+
+
+def run_button(wanted: S | None, slot: str, label: str) -> S | None:
+    """Draws Run; returns what is to be shown: what was asked for at the last run, at first what the page asks for.
+
+    Args:
+        wanted: what the settings ask for now; None where they cannot be used. Run computes its results anew.
+        slot: the page's name in the session.
+        label: of the button.
+    """
+    with st.sidebar:
+        pressed = st.button(label, type="primary", key="run", width="stretch", disabled=wanted is None)
+        live = st.toggle("Run at every change", key="live", persist_state="session")
+    applied: S | None = st.session_state.get(f"_applied_{slot}")
+    changed = wanted is not None and applied is not None and wanted != applied
+    if changed and not (pressed or live):
+        note, button = st.columns([4, 1], vertical_alignment="center")
+        note.info("The settings have changed since this result.", icon=":material/info:")
+        pressed = button.button("Run", key="run_here", width="stretch")
+    if wanted is not None and pressed:
+        forget(slot, wanted)
+    if wanted is not None and (pressed or live or applied is None):
+        st.session_state[f"_applied_{slot}"] = applied = wanted
+        changed = False
+    st.session_state["_changed"] = changed
+    return applied
