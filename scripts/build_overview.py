@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import lab
 from lab.assets import ASSETS
-from lab.attacks.catalog import find
+from lab.attacks.catalog import find_attack
 from lab.experiments.attack import report
 from lab.experiments.attack.run import run_one
 from lab.figures.pictures import amplify
@@ -28,7 +28,7 @@ REQUEST = report.Request(
     dataset="photographs",
     image="coffee",
     attack="mi_fgsm",
-    params={p.name: p.default for p in find("mi_fgsm").params} | {"eps": 4 / 255},
+    params={p.name: p.default for p in find_attack("mi_fgsm").params} | {"eps": 4 / 255},
 )
 
 

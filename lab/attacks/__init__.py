@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from lab.attacks.catalog import CATALOG, find
+from lab.attacks.catalog import CATALOG, find_attack
 from lab.attacks.run import Watch, check_images, make_goal, run
 from lab.types import Model, Result
 
@@ -53,7 +53,7 @@ def attack(
         ParamError: for an unknown attack or parameter, or a value out of range.
         ImageError, GoalError, ModelError: for images, labels or a model that cannot be used.
     """
-    spec = find(key)
+    spec = find_attack(key)
     method = spec.build(**params)
     x = check_images(x)
     goal = make_goal(x, y, target)

@@ -9,10 +9,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from lab.attacks.aim import rival
 from lab.attacks.gradient import input_gradient
 from lab.attacks.norms import NORMS, TINY, eps_field, per_row
+from lab.attacks.spec import Spec
 from lab.params import param
-from lab.types import Goal, Iterate, Model, Steps
+from lab.types import Goal, Iterate, Model, Paper, Steps
 
 RISES = 0.75
 """The step of an image is halved where the loss rose in less than this share of the steps since the last look."""
@@ -108,6 +110,28 @@ class APGD:
         return logits, loss(logits), g
 
 
+PAPER = Paper(
+    "Reliable Evaluation of Adversarial Robustness with an Ensemble of Diverse Parameter-free Attacks",
+    "Croce, Hein",
+    2020,
+    "2003.01690",
+)
+SPEC = Spec(
+    key="apgd",
+    name="APGD",
+    summary="PGD with momentum that halves its step, image by image, when the loss stops rising.",
+    formula=r"x_{t+1} = \Pi_\epsilon\left(x_t + \tfrac34\,(z_{t+1} - x_t) + \tfrac14\,(x_t - x_{t-1})\right),"
+    r"\quad z_{t+1} = \Pi_\epsilon\left(x_t + \eta_t\,\step{\nabla_x J(x_t, y)}\right)",
+    papers=(PAPER,),
+    make=APGD,
+    until_reached=True,
+    symbols={
+        "z": "the picture one plain step on",
+        "eta": "the step size, halved where the loss has stopped rising",
+    },
+)
+
+
 @dataclass(frozen=True)
 class _Best:
     """For each image the iterate of the highest loss."""
@@ -122,12 +146,6 @@ class _Best:
     def against(self, x: Tensor, g: Tensor, value: Tensor) -> _Best:
         higher = value > self.value
         return _Best(_pick(higher, x, self.x), _pick(higher, g, self.g), torch.where(higher, value, self.value))
-
-
-def rival(logits: Tensor, goal: Goal, rank: int) -> Tensor:
-    """The class [N] of that rank among all but the label, 1 the most probable; the last where there are fewer."""
-    order = logits.scatter(1, goal.labels.unsqueeze(1), float("-inf")).argsort(dim=1, descending=True)
-    return order[:, min(rank, order.shape[1] - 1) - 1]
 
 
 def _pick(where: Tensor, a: Tensor, b: Tensor) -> Tensor:

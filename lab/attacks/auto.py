@@ -9,9 +9,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from lab.attacks import apgd, fab, square
 from lab.attacks.apgd import APGD
 from lab.attacks.fab import FAB
 from lab.attacks.norms import NORMS, eps_field
+from lab.attacks.spec import Spec
 from lab.attacks.square import Square
 from lab.params import param
 from lab.types import Attack, Goal, Iterate, Model, Steps
@@ -71,6 +73,22 @@ class AutoAttack:
         far = NORMS[self.norm].length(it.x - clean) > self.eps
         x = torch.where(far.view(-1, 1, 1, 1), clean, it.x)
         return Iterate(x, None if it.logits is None else torch.where(far.unsqueeze(1), logits, it.logits), name)
+
+
+SPEC = Spec(
+    key="autoattack",
+    name="AutoAttack",
+    summary="APGD, APGD and FAB towards nine classes, then Square, on what still stands: the standard test.",
+    formula=r"\text{APGD}_{CE} \to \text{APGD}_{DLR}^{T} \to \text{FAB}^{T} \to \text{Square},\quad "
+    r"\text{DLR} = -\frac{f_y - \max_{k \ne y} f_k}{f_{\pi_1} - f_{\pi_3}}",
+    papers=(apgd.PAPER, fab.PAPER, square.PAPER),
+    make=AutoAttack,
+    until_reached=True,
+    symbols={
+        "T": "the attack is run towards each of nine classes",
+        "pi": r"the classes by falling logit: $\pi_1$ the first, $\pi_3$ the third",
+    },
+)
 
 
 def _scores(model: Model) -> Model:

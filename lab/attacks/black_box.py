@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from lab.attacks.norms import NORMS, alpha_field, draw, eps_field
+from lab.attacks.spec import Spec
 from lab.params import param
-from lab.types import Goal, Iterate, Model, Steps
+from lab.types import Access, Goal, Iterate, Model, Paper, Steps
 
 VALUES = {"cpu": 2**19, "cuda": 2**24}
 """About how many pixel values a call of the model may hold, where an attack is free to cut its queries into calls."""
@@ -97,3 +98,54 @@ class ScoreAttack:
         if self.directions == "normal":
             return draw(rng, x, normal=True)
         return torch.where(draw(rng, x) < 0, -1.0, 1.0).to(x)
+
+
+SCORED = ("eps", "steps", "samples", "alpha", "momentum", "delta", "norm")
+"""The parameters that both offer."""
+ESTIMATE = {
+    "g": "the estimated gradient",
+    "m": "the margin: the logit of $y$ minus the largest other",
+    "delta": "how far from the picture the scores are asked for",
+    "N": "how many random directions are tried",
+    "i": "one of them",
+}
+"""The letters of both formulas."""
+UESATO = Paper(
+    "Adversarial Risk and the Dangers of Evaluating Against Weak Attacks",
+    "Uesato, O'Donoghue, van den Oord, Kohli",
+    2018,
+    "1802.05666",
+)
+SPSA = Spec(
+    key="spsa",
+    name="SPSA",
+    summary="Steps along a gradient estimated from the scores at random points around the image.",
+    formula=r"\hat g = \frac{1}{N} \sum_i \frac{m(x_t - \delta v_i) - m(x_t + \delta v_i)}{2\delta}\,v_i,"
+    r"\quad x_{t+1} = \Pi_\epsilon\left(x_t + \alpha\,\step{\textstyle\sum \mu^{t-s}\,\hat g_s}\right)",
+    papers=(UESATO,),
+    make=ScoreAttack,
+    offers=SCORED,
+    access=Access.SCORES,
+    until_reached=True,
+    symbols=ESTIMATE | {"v": "a random direction of plus or minus one in every value", "s": "an earlier iteration"},
+)
+ILYAS = Paper(
+    "Black-box Adversarial Attacks with Limited Queries and Information",
+    "Ilyas, Engstrom, Athalye, Lin",
+    2018,
+    "1804.08598",
+)
+NES = Spec(
+    key="nes",
+    name="NES",
+    summary="SPSA along normally distributed directions: the gradient of the scores around the image.",
+    formula=r"\hat g = \frac{1}{N} \sum_i \frac{m(x_t - \delta v_i) - m(x_t + \delta v_i)}{2\delta}\,v_i,"
+    r"\quad v_i \sim \mathcal{N}(0, I)",
+    papers=(ILYAS,),
+    make=ScoreAttack,
+    preset={"directions": "normal", "delta": 0.001},
+    offers=SCORED,
+    access=Access.SCORES,
+    until_reached=True,
+    symbols=ESTIMATE | {"v": "a random direction, normally distributed", "I": "the identity"},
+)

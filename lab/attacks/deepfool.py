@@ -10,8 +10,9 @@ from torch import Tensor
 
 from lab.attacks.gradient import derivative
 from lab.attacks.norms import NORMS, TINY, movable
+from lab.attacks.spec import Spec
 from lab.params import param
-from lab.types import Goal, Iterate, Model, Steps
+from lab.types import Goal, Iterate, Model, Paper, Steps
 
 CAREFUL = 4
 """So many steps go half of the way."""
@@ -92,3 +93,24 @@ class DeepFool:
             best = torch.minimum(best, distance)
             distances.append(distance)
         return nearest, torch.stack(distances, 1)
+
+
+PAPER = Paper(
+    "DeepFool: a Simple and Accurate Method to Fool Deep Neural Networks",
+    "Moosavi-Dezfooli, Fawzi, Frossard",
+    2016,
+    "1511.04599",
+)
+SPEC = Spec(
+    key="deepfool",
+    name="DeepFool",
+    summary="Steps just across the nearest class boundary, again and again: as small a change as it finds.",
+    formula=r"r_t = \frac{|f_k(x_t) - f_y(x_t)|}{\lVert w_k\rVert_{\dual}}\,\step{w_k},\quad "
+    r"w_k = \nabla f_k(x_t) - \nabla f_y(x_t),\quad "
+    r"k = \arg\min_k \frac{|f_k - f_y|}{\lVert w_k\rVert_{\dual}}",
+    papers=(PAPER,),
+    make=DeepFool,
+    keep="closest",
+    until_reached=True,
+    symbols={"r": "the step across the nearest boundary"},
+)

@@ -8,11 +8,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from lab.attacks.apgd import rival
+from lab.attacks.aim import rival
 from lab.attacks.gradient import derivative
 from lab.attacks.norms import NORMS, TINY, per_row
+from lab.attacks.spec import Spec
 from lab.params import param
-from lab.types import Goal, Iterate, Model, Steps
+from lab.types import Goal, Iterate, Model, Paper, Steps
 
 
 @dataclass(frozen=True)
@@ -84,3 +85,25 @@ class FAB:
         before = closed.gather(1, at) - slope.gather(1, at) * (ends.gather(1, at) - starts.gather(1, at))
         far = starts.gather(1, at) + (wanted - before).clamp(min=0) / slope.gather(1, at).clamp(min=TINY)
         return (way * torch.minimum(pace * far, room)).view(shape)
+
+
+PAPER = Paper(
+    "Minimally Distorted Adversarial Examples with a Fast Adaptive Boundary Attack", "Croce, Hein", 2020, "1907.02044"
+)
+SPEC = Spec(
+    key="fab",
+    name="FAB",
+    summary="Steps to the linearised boundary, always drawn back towards the clean image.",
+    formula=r"x_{t+1} = (1 - \alpha_t)\left(x_t + \eta\,\delta_t\right) "
+    r"+ \alpha_t\left(x + \eta\,\delta\right),"
+    r"\quad \delta_t, \delta\ \text{to the plane}\ f_y(x_t) - f_k(x_t) + w_t \cdot (x' - x_t) = 0",
+    papers=(PAPER,),
+    make=FAB,
+    keep="closest",
+    symbols={
+        "delta": r"the shortest way to the plane, $\delta_t$ from $x_t$, $\delta$ from $x$",
+        "alpha": "how far back towards the clean picture",
+        "eta": "how far beyond the plane",
+        "w": "the gradient of the difference of the two logits",
+    },
+)

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from lab.attacks.gradient import input_gradient
 from lab.attacks.norms import NORMS, TINY, movable
+from lab.attacks.spec import Spec
 from lab.params import param
-from lab.types import Goal, Iterate, Model, Steps
+from lab.types import Goal, Iterate, Model, Paper, Steps
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,29 @@ class FMN:
             radius = torch.where(fooled, torch.minimum(radius * (1 - gamma), shortest), outwards)
             x = norm.ball(clean, radius)(x + alpha * NORMS["l2"].steepest(way))
         yield Iterate(x)
+
+
+PAPER = Paper(
+    "Fast Minimum-norm Adversarial Attacks through Adaptive Norm Constraints",
+    "Pintor, Roli, Brendel, Biggio",
+    2021,
+    "2102.12827",
+)
+SPEC = Spec(
+    key="fmn",
+    name="FMN",
+    summary="Follows the gradient in a ball that shrinks while the image is fooled: a yardstick for distances.",
+    formula=r"x_{t+1} = \Pi_{\epsilon_t}\left(x_t "
+    r"- \alpha_t\,\frac{\nabla m(x_t)}{\lVert\nabla m(x_t)\rVert_2}\right),\quad "
+    r"\epsilon_{t+1} = \epsilon_t\,(1 \mp \gamma_t),\quad m = f_y - \max_{k \ne y} f_k",
+    papers=(PAPER,),
+    make=FMN,
+    keep="closest",
+    symbols={
+        "m": "the margin: what still separates the picture from the goal",
+        "gamma": "how fast the size allowed shrinks or grows",
+    },
+)
 
 
 def _fallen(first: float, share: float, step: int, steps: int) -> float:

@@ -13,8 +13,9 @@ from torch.nn import functional as F
 
 from lab.attacks.black_box import portions
 from lab.attacks.norms import NORMS, TINY, draw, per_row
+from lab.attacks.spec import Spec
 from lab.params import param
-from lab.types import Goal, Iterate, Model, Steps
+from lab.types import Access, Goal, Iterate, Model, Paper, Steps
 
 JUMPS = 8
 """How many step sizes are tried at each jump, every one half of that before."""
@@ -134,6 +135,32 @@ class HopSkipJump:
             hit = per_row(_hits(model, at(middle)[None], goal)[0], far)
             low, high = torch.where(hit, low, middle), torch.where(hit, middle, high)
         return at(high)
+
+
+PAPER = Paper(
+    "HopSkipJumpAttack: a Query-Efficient Decision-Based Attack", "Chen, Jordan, Wainwright", 2020, "1904.02144"
+)
+SPEC = Spec(
+    key="hopskipjump",
+    name="HopSkipJump",
+    summary="Walks along the class boundary towards the image by the predicted labels alone.",
+    formula=r"v_t = \sum_{b=1}^{B_t} \left(\phi(x_t + \delta_t u_b) - \bar\phi\right) u_b,\quad "
+    r"x_{t+1} = P\left(x_t + \xi_t\,\step{v_t}\right)",
+    papers=(PAPER,),
+    make=HopSkipJump,
+    access=Access.LABELS,
+    keep="closest",
+    symbols={
+        "phi": r"1 where the goal is reached, else 0; $\bar\phi$ its mean",
+        "delta": "how far out the probes lie",
+        "b": "one of the probes",
+        "B": r"how many there are, growing with $\sqrt t$",
+        "u": "a random direction",
+        "v": "the way in which the boundary faces",
+        "xi": "the largest of some step sizes that still reaches the goal",
+        "P": "a binary search for the boundary, towards the clean picture",
+    },
+)
 
 
 def _child(rng: torch.Generator) -> torch.Generator:

@@ -9,10 +9,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from lab.attacks.aim import as_targeted
 from lab.attacks.gradient import derivative
-from lab.attacks.optimise import as_targeted
+from lab.attacks.spec import Spec
 from lab.params import param
-from lab.types import Goal, Iterate, Model, Steps
+from lab.types import Goal, Iterate, Model, Paper, Steps
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,33 @@ class JSMA:
         gain, pair = (slope * way).masked_fill(~usable, -torch.inf).topk(2, dim=1)
         step = torch.zeros_like(x).scatter_(1, pair, self.theta)
         return step * way * (gain.sum(1, keepdim=True) > 0)
+
+
+PAPER = Paper(
+    "The Limitations of Deep Learning in Adversarial Settings",
+    "Papernot, McDaniel, Jha, Fredrikson, Celik, Swami",
+    2016,
+    "1511.07528",
+)
+SPEC = Spec(
+    key="jsma",
+    name="JSMA",
+    summary="Changes a few values completely, two at a time, chosen by how they move every class.",
+    formula=r"(p, q) = \arg\max_{p, q}\; -\left(\sum_{i \in \{p, q\}} \frac{\partial F_t}{\partial x_i}\right)"
+    r"\left(\sum_{i \in \{p, q\}} \sum_{k \ne t} \frac{\partial F_k}{\partial x_i}\right),"
+    r"\quad F = \mathrm{softmax}(f)",
+    papers=(PAPER,),
+    make=JSMA,
+    until_reached=True,
+    norm="l0",
+    symbols={
+        "p": "one value of the picture",
+        "q": "another one; both are changed together",
+        "t": "the class to be reached",
+        "i": "either of the two",
+        "F": "the probabilities, the softmax of the logits",
+    },
+)
 
 
 def _log_odds(logits: Tensor, labels: Tensor) -> Tensor:

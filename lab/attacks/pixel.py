@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from lab.attacks.black_box import ask, portions
+from lab.attacks.spec import Spec
 from lab.params import param
-from lab.types import Goal, Iterate, Model, Steps
+from lab.types import Access, Goal, Iterate, Model, Paper, Steps
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,21 @@ class Pixel:
         """Each image with its best candidate."""
         best, rows = margins.argmin(0), torch.arange(len(x), device=x.device)
         return Iterate(paint(x, genes[best, rows][None])[0], logits[best, rows])
+
+
+PAPER = Paper("One Pixel Attack for Fooling Deep Neural Networks", "Su, Vargas, Sakurai", 2019, "1710.08864")
+SPEC = Spec(
+    key="pixel",
+    name="One pixel",
+    summary="Changes one pixel, or a few, to the colours that differential evolution finds.",
+    formula=r"\min_{x'} f_y(x') - \max_{k \ne y} f_k(x') \quad\text{with at most } d \text{ pixels changed}",
+    papers=(PAPER,),
+    make=Pixel,
+    access=Access.SCORES,
+    until_reached=True,
+    norm="l0",
+    symbols={"d": "how many pixels may change"},
+)
 
 
 def paint(x: Tensor, genes: Tensor) -> Tensor:

@@ -11,13 +11,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from numbers import Integral
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from lab import devices
 from lab.attacks.norms import LENGTHS, NORMS, Distances, distances, per_row
+from lab.attacks.spec import Keep
 from lab.folding import fold
 from lab.types import (
     REFUSALS,
@@ -41,7 +41,7 @@ WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 """The dtypes that labels may have."""
 SLACK = 10.0
 """How many times the difference measured between a model and its faster equal an attack has to clear."""
-Keep = Literal["last", "closest"]
+
 Watch = Callable[[int, float], None]
 """Called after each iterate with the number of updates done and the share of the images that lie in finished chunks."""
 

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lab.attacks.spec import Spec
 from lab.params import param
-from lab.types import Goal, Iterate, Model, Steps
+from lab.types import Access, Goal, Iterate, Model, Paper, Steps
 
 Place = tuple[float, float, float]
 """A rotation in degrees, and shifts right and down as shares of the image's width and height."""
@@ -79,6 +80,32 @@ class Spatial:
         shares = [(a, r, d) for a in angles for r in shifts for d in shifts if (a, r, d) != (0, 0, 0)]
         for a, r, d in sorted(shares, key=lambda place: math.hypot(*place)):
             yield a * ends[0], r * ends[1], d * ends[2]
+
+
+PAPER = Paper(
+    "Exploring the Landscape of Spatial Robustness",
+    "Engstrom, Tran, Tsipras, Schmidt, Madry",
+    2019,
+    "1712.02779",
+)
+SPEC = Spec(
+    key="spatial",
+    name="Rotation and shift",
+    summary="Turns and shifts the picture, and keeps the movement that is worst for the model.",
+    formula=r"\min_{\theta, a, b}\; f_y(x') - \max_{k \ne y} f_k(x'),\quad x' = R_\theta(x)\ "
+    r"\text{shifted by } (a, b)",
+    papers=(PAPER,),
+    make=Spatial,
+    access=Access.SCORES,
+    until_reached=True,
+    norm="l2",
+    symbols={
+        "R": "the picture turned about its middle",
+        "theta": "the angle",
+        "a": "how far right",
+        "b": "how far down",
+    },
+)
 
 
 def _ticks(count: int) -> list[float]:

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from lab.attacks.norms import per_row
+from lab.attacks.spec import Spec
 from lab.params import param
-from lab.types import Goal, Iterate, Model, Steps
+from lab.types import Access, Goal, Iterate, Model, Paper, Steps
 
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 """Of 10,000 steps, those after which the squares' area halves."""
@@ -108,6 +109,24 @@ class Square:
         progress = step * 10_000 // self.steps
         share = self.area / 2 ** sum(progress > h for h in HALVINGS)
         return max(1, min(round(math.sqrt(share * height * width)), height - 1, width - 1))
+
+
+PAPER = Paper(
+    "Square Attack: a Query-Efficient Black-Box Adversarial Attack via Random Search",
+    "Andriushchenko, Croce, Flammarion, Hein",
+    2020,
+    "1912.00049",
+)
+SPEC = Spec(
+    key="square",
+    name="Square",
+    summary="Random search with squares of plus or minus epsilon, by the model's scores alone.",
+    formula=r"x_{t+1} = \arg\min_{x' \in \{x_t,\; x_t \oplus \text{square}\}} f_y(x') - \max_{k \ne y} f_k(x')",
+    papers=(PAPER,),
+    make=Square,
+    access=Access.SCORES,
+    until_reached=True,
+)
 
 
 def _coins(rng: torch.Generator, like: Tensor, *shape: int) -> Tensor:

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from lab.attacks.black_box import portions
 from lab.attacks.norms import NORMS, TINY, alpha_field, eps_field
+from lab.attacks.spec import Spec
 from lab.params import param
-from lab.types import Goal, Iterate, Model, Steps
+from lab.types import Goal, Iterate, Model, Paper, Steps
 
 ENOUGH = 1.0
 """By how much, in logits, an image's goal is reached when it counts no more."""
@@ -59,6 +60,28 @@ class Universal:
         if self.norm == "linf":
             return delta.clamp(-self.eps, self.eps)
         return delta * (self.eps / NORMS[self.norm].length(delta).clamp(min=TINY)).clamp(max=1)
+
+
+UNIVERSAL = Paper("Universal Adversarial Perturbations", "Moosavi-Dezfooli, Fawzi, Fawzi, Frossard", 2017, "1610.08401")
+SHAFAHI = Paper(
+    "Universal Adversarial Training", "Shafahi, Najibi, Xu, Dickerson, Davis, Goldstein", 2020, "1811.11304"
+)
+SPEC = Spec(
+    key="universal",
+    name="Universal perturbation",
+    summary="One and the same perturbation for all pictures, that fools the model on as many as it can.",
+    formula=r"d_{t+1} = \Pi_\epsilon\left(d_t + \alpha\,\step{g_{t+1}}\right),\quad "
+    r"g_{t+1} = \mu\,g_t - \nabla_d \sum_i \max\left(m(x_i + d_t),\,-1\right)",
+    papers=(UNIVERSAL, SHAFAHI),
+    make=Universal,
+    joint=True,
+    symbols={
+        "d": "the perturbation, the same for every picture",
+        "m": "the margin: the logit of $y$ minus the largest other",
+        "i": "one of the pictures",
+        "nabla": "the gradient with respect to the perturbation",
+    },
+)
 
 
 def _summed_gradient(model: Model, x: Tensor, goal: Goal) -> tuple[Tensor, Tensor]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import lab
+from lab.attacks.catalog import find_attack
 from lab.cli import options
 from lab.cli.inputs import find_class, images_for, load_model
 from lab.cli.outputs import say, write
@@ -44,12 +45,11 @@ def run(args: argparse.Namespace) -> None:
     """Attacks, prints a summary, and writes what was asked for."""
     from tqdm import tqdm
 
-    from lab.attacks.catalog import find
     from lab.images import encode
     from lab.predict import classes_of
 
     params = options.pairs(args.param)
-    method = find(args.attack).build(**params)  # a wrong parameter is refused before a model is loaded
+    method = find_attack(args.attack).build(**params)  # a wrong parameter is refused before a model is loaded
     model = load_model(args.model)
     images = _images(args, model)
     clean = classes_of(model, images.x)

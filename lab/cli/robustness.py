@@ -29,13 +29,13 @@ def run(args: argparse.Namespace) -> None:
     """Prints the accuracy at every epsilon as it is measured; the images are shared out among all GPUs."""
     import torch
 
-    from lab.attacks.catalog import find
+    from lab.attacks.catalog import find_attack
     from lab.experiments.robustness.curves import Robustness, evaluate, settings
     from lab.params import number
 
     params = options.pairs(args.param)
     for key in args.attacks:
-        find(key).build(**settings(key, args.norm, params))
+        find_attack(key).build(**settings(key, args.norm, params))
     sizes = [number(e) for e in args.eps.split(",")]
     models, images = together(args.models, args.dataset, args.limit)
     gpus = [f"cuda:{k}" for k in range(torch.cuda.device_count())]

@@ -12,9 +12,9 @@ from PIL import Image
 
 import lab
 from lab.attacks.catalog import CATALOG
-from lab.attacks.symbols import SYMBOLS, letters, printed
 from lab.figures.attack import against_passes, scaled
 from lab.figures.film import Told, best_so_far, film
+from lab.figures.formulas import SYMBOLS, letters, printed
 from lab.images import bytes_of
 from lab.types import Frame
 from tests.conftest import Small, images

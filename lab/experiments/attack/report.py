@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from lab import devices
-from lab.attacks.catalog import find
+from lab.attacks.catalog import find_attack
 from lab.experiments.attack.run import AttackRun
 from lab.experiments.representations.activations import Depth
 from lab.models.catalog import name_elsewhere
@@ -102,7 +102,7 @@ def python(request: Request) -> str:
         image = 'x = lab.load_picture("your-picture.png", model.card)  # your own file'
     else:
         image = f'x = lab.load_data("{request.dataset}").x[{request.image}:{int(request.image) + 1}]'
-    norm = find(request.attack).measured_in(request.params)
+    norm = find_attack(request.attack).measured_in(request.params)
     pixels = norm == "linf"
     named = [f"{k}={_literal(v, pixels and k in ('eps', 'alpha'))}" for k, v in request.params.items()]
     target = "" if request.target is None else f", target={request.target}"

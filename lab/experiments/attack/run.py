@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from lab.attacks import attack
-from lab.attacks.catalog import find
+from lab.attacks.catalog import find_attack
 from lab.attacks.norms import NORMS
 from lab.attacks.run import Watch, make_goal
 from lab.experiments.attack.spectrum import similarity
@@ -103,5 +103,5 @@ def run_one(
         attacked_p=logits_of(model, result.x)[0].softmax(0),
         result=result,
         ssim=similarity(result.x, x),
-        norm=find(key).measured_in(params),
+        norm=find_attack(key).measured_in(params),
     )

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from lab.attacks import attack
-from lab.attacks.catalog import find
+from lab.attacks.catalog import find_attack
 from lab.types import Model
 
 ATTACKS = ("cw", "deepfool", "lbfgs", "fmn")
@@ -56,7 +56,7 @@ def reached(
     y = model(x).argmax(1)
     for key in ATTACKS:
         params = dict(LARGE.get(key, {})) if x.numel() > LARGE_IMAGE else {}
-        offered = next((p.choices for p in find(key).params if p.name == "norm"), ())
+        offered = next((p.choices for p in find_attack(key).params if p.name == "norm"), ())
         if norm in offered:
             params["norm"] = norm
         result = attack(key, model, x, y, seed=seed, cancel=cancel, **params)

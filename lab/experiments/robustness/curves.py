@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from lab.attacks import attack
-from lab.attacks.catalog import Spec, find
+from lab.attacks.catalog import find_attack
 from lab.attacks.norms import LENGTHS
+from lab.attacks.spec import Spec
 from lab.models.cards import resized
 from lab.predict import classes_of
 from lab.progress import SILENT, Cancelled, Progress
@@ -83,7 +84,7 @@ def settings(key: str, norm: str, params: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ParamError: where the attack bounds another distance.
     """
-    spec = find(key)
+    spec = find_attack(key)
     known = {p.name: p for p in spec.params}
     given = {name: value for name, value in params.items() if name in known and name != "eps"}
     if "norm" in known and norm in known["norm"].choices:
@@ -147,7 +148,7 @@ def evaluate(
             part = progress.part(len(done) / parts, (len(done) + 1) / parts, key, name)
             blank = torch.where(right, math.inf, 0.0)
             outcome = Outcome(name, key, norm, right, blank, blank.clone(), (), complete=False)
-            steps = [sizes] if minimum(find(key)) else [[size] for size in sizes]
+            steps = [sizes] if minimum(find_attack(key)) else [[size] for size in sizes]
             try:
                 for k, step in enumerate(steps):
                     part.tell(k / len(steps))
@@ -227,7 +228,7 @@ def _broken(
     """
     model, x, y = shard
     standing = needed.isinf().nonzero().flatten()
-    smallest = minimum(find(key))
+    smallest = minimum(find_attack(key))
     if not len(standing) or not (smallest or sizes[0]):
         return needed, distance
     at: dict[str, Any] = {} if smallest else {"eps": sizes[0]}

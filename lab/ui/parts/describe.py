@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
-from lab.attacks.catalog import Spec
-from lab.attacks.symbols import STEPS, explain, printed
+from lab.attacks.spec import Spec
+from lab.figures.formulas import STEPS, explain, printed
 from lab.types import Paper
 
 DOT = r"\cdot"

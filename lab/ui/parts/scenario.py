@@ -13,7 +13,7 @@ from streamlit.delta_generator import DeltaGenerator
 from torch import Tensor
 
 from lab import attacks
-from lab.attacks.catalog import Spec
+from lab.attacks.spec import Spec
 from lab.data import load_data
 from lab.data.catalog import CATALOG as DATASETS
 from lab.data.catalog import TASKS, of_task

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lab import devices
 from lab.attacks import attack as run_attack
-from lab.attacks.catalog import find as find_attack
+from lab.attacks.catalog import find_attack
 from lab.data import load_data
 from lab.data.catalog import of_task
 from lab.defenses.detect import Reconstruction, capsules_of, scores

@@ -14,7 +14,7 @@ import streamlit as st
 import torch
 
 from lab.attacks import attack
-from lab.attacks.catalog import find as find_attack
+from lab.attacks.catalog import find_attack
 from lab.defenses.preprocess import Preprocessed, staircase
 from lab.experiments.clever.distances import ATTACKS, Reached, reached
 from lab.experiments.clever.score import DOUBT, PAPER, QUICK, Clever, clever

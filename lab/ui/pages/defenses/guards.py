@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from lab import devices
-from lab.attacks.catalog import find as find_attack
+from lab.attacks.catalog import find_attack
 from lab.data import load_data
 from lab.data.catalog import TASKS, of_task
 from lab.defenses.catalog import CATALOG, DETECTORS, Spec, defend, detector, transformation

@@ -9,7 +9,7 @@ import streamlit as st
 import torch
 
 from lab.attacks import CATALOG
-from lab.attacks.catalog import find as find_attack
+from lab.attacks.catalog import find_attack
 from lab.experiments.robustness.curves import ROOM, Robustness, settings
 from lab.models.catalog import find_model
 from lab.types import LabError, ParamError
