@@ -29,6 +29,12 @@ class Images:
         x: float32 [N,C,H,W] in [0,1].
         y: int64 [N].
         ids: one name per image, stable across versions.
+
+    Example:
+        >>> import lab
+        >>> digits = lab.load_data("mnist").rows([3, 5])
+        >>> digits.x.shape, digits.y.tolist(), digits.ids
+        (torch.Size([2, 1, 28, 28]), [0, 9], ['mnist-8003', 'mnist-8005'])
     """
 
     x: Tensor

@@ -19,31 +19,85 @@ REFUSALS = (RuntimeError, ValueError, IndexError, TypeError, AssertionError)
 
 
 class LabError(ValueError):
-    """Anything the lab refuses; its text is one sentence that says what was expected, what came, and what to do."""
+    """Anything the lab refuses; its text is one sentence that says what was expected, what came, and what to do.
+
+    Example:
+        >>> import lab
+        >>> try:
+        ...     lab.load_data("photos")
+        ... except lab.LabError as error:
+        ...     str(error)
+        "there is no data set 'photos': the lab has photographs, mnist, fashion_mnist"
+    """
 
 
 class ImageError(LabError):
-    """An image or a batch of images that cannot be used."""
+    """An image or a batch of images that cannot be used.
+
+    Example:
+        >>> import lab, torch
+        >>> lab.attack("fgsm", lab.load_model("mnist/softmax"), torch.full((1, 1, 28, 28), 255.0), 0)
+        Traceback (most recent call last):
+        lab.types.ImageError: pixels must lie in [0,1], but these span [255, 255]
+    """
 
 
 class GoalError(LabError):
-    """A label or target that does not exist or makes no sense."""
+    """A label or target that does not exist or makes no sense.
+
+    Example:
+        >>> import lab, torch
+        >>> lab.attack("fgsm", lab.load_model("mnist/softmax"), torch.zeros(1, 1, 28, 28), 10)
+        Traceback (most recent call last):
+        lab.types.GoalError: label 10 does not exist: the model has 10 classes, 0 to 9
+    """
 
 
 class ParamError(LabError):
-    """A parameter that is unknown or out of range, or an unknown method."""
+    """A parameter that is unknown or out of range, or an unknown method.
+
+    Example:
+        >>> import lab, torch
+        >>> lab.attack("bim", lab.load_model("mnist/softmax"), torch.zeros(1, 1, 28, 28), 0, steps=0)
+        Traceback (most recent call last):
+        lab.types.ParamError: steps must lie between 1 and 1000, not 0
+    """
 
 
 class ModelError(LabError):
-    """A model that is unknown, cannot be loaded, or does not behave as a classifier."""
+    """A model that is unknown, cannot be loaded, or does not behave as a classifier.
+
+    Example:
+        >>> import lab
+        >>> lab.load_model("mnist/none")
+        Traceback (most recent call last):
+        lab.types.ModelError: there is no model 'mnist/none': the lab has ...
+    """
 
 
 class DataError(LabError):
-    """A data set that is unknown or cannot be read."""
+    """A data set that is unknown or cannot be read.
+
+    Example:
+        >>> import lab
+        >>> lab.load_data("mnist", "train")
+        Traceback (most recent call last):
+        lab.types.DataError: mnist has no split 'train': it has test, official_train, official_test
+    """
 
 
 class LabWarning(UserWarning):
-    """Something that works but probably not as meant."""
+    """Something that works but probably not as meant.
+
+    Example:
+        >>> import lab, torch, warnings
+        >>> probabilities = torch.nn.Sequential(lab.load_model("mnist/softmax"), torch.nn.Softmax(1))
+        >>> with warnings.catch_warnings(record=True) as heard:
+        ...     warnings.simplefilter("always")
+        ...     result = lab.attack("fgsm", probabilities, torch.zeros(1, 1, 28, 28), 0)
+        >>> issubclass(heard[0].category, lab.LabWarning)
+        True
+    """
 
 
 @dataclass(frozen=True)
@@ -191,6 +245,13 @@ class Result:
         frames: the iterates with their measures; empty unless traced.
         complete: False where the attack was cancelled before its last step.
         stage: for an attack of several stages, the one that reached each image's goal; "" where none did. [N]
+
+    Example:
+        >>> import lab
+        >>> digits = lab.load_data("mnist").rows(slice(0, 3))
+        >>> result = lab.attack("bim", lab.load_model("mnist/softmax"), digits.x, digits.y, eps=0.1, steps=10)
+        >>> result.success.tolist(), result.predictions.tolist(), result.queries.tolist()
+        ([False, True, True], [0, 2, 6], [10, 10, 10])
     """
 
     x: Tensor

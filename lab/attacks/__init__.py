@@ -52,6 +52,13 @@ def attack(
     Raises:
         ParamError: for an unknown attack or parameter, or a value out of range.
         ImageError, GoalError, ModelError: for images, labels or a model that cannot be used.
+
+    Example:
+        >>> import lab
+        >>> digits = lab.load_data("mnist").rows(slice(0, 4))
+        >>> result = lab.attack("pgd", lab.load_model("mnist/softmax"), digits.x, digits.y, eps="16/255", steps=10)
+        >>> result.success.tolist(), f"{255 * result.distance['linf'].max():.0f}/255"
+        ([False, True, False, False], '16/255')
     """
     spec = find_attack(key)
     method = spec.build(**params)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
 import lab
 from lab.cli import options
 from lab.cli.inputs import images_for, load_model
-from lab.cli.outputs import say, write
+from lab.cli.outputs import bar, say, write
 from lab.index import read
 
 FIELDS = ("by_target", "margin", "location", "shape", "scale", "p_value")
@@ -41,18 +40,14 @@ def add(commands: options.Commands) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Prints the scores of some images, each with the target that is nearest."""
-    from tqdm import tqdm
-
     model = load_model(args.model)
     classes = model.card.classes
     images = images_for(model.card, args.dataset, args.limit)
     budget = dict(read()["clever"]["quick" if args.quick else "paper"])
     budget |= {name: n for name, n in (("batches", args.batches), ("samples", args.samples)) if n is not None}
     settings = {**budget, "radius": args.radius, "order": args.order, "seed": args.seed}
-    with tqdm(total=100, unit="%", desc=f"{len(images)} images", leave=False, disable=not sys.stderr.isatty()) as bar:
-        scores = lab.clever(
-            model, images.x, norm=float(args.norm), watch=lambda share: bar.update(int(100 * share) - bar.n), **settings
-        )
+    with bar(f"{len(images)} images") as progress:
+        scores = lab.clever(model, images.x, norm=float(args.norm), watch=progress.tell, **settings)
     record = {
         "model": args.model,
         "norm": args.norm,

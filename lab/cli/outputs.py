@@ -43,6 +43,9 @@ def bar(what: str) -> Iterator[Progress]:
     """A bar on the standard error that follows the progress of some work, where a person looks on."""
     from tqdm import tqdm
 
-    watched = sys.stderr.isatty()
-    with tqdm(total=100, unit="%", desc=what, leave=False, disable=not watched) as drawn:
-        yield Progress(hear=lambda share, names: drawn.update(int(100 * share) - drawn.n) and None)
+    with tqdm(total=100, unit="%", desc=what, leave=False, disable=not sys.stderr.isatty()) as drawn:
+
+        def hear(share: float, names: tuple[str, ...]) -> None:
+            drawn.update(int(100 * share) - drawn.n)
+
+        yield Progress(hear=hear)

@@ -110,6 +110,12 @@ def load_data(key: str, split: str = "test", *, card: Card | None = None) -> Ima
 
     Raises:
         DataError: for an unknown key or split, or files that are not there.
+
+    Example:
+        >>> import lab
+        >>> digits = lab.load_data("mnist")
+        >>> len(digits), digits.x.shape[1:], digits.ids[0]
+        (2000, torch.Size([1, 28, 28]), 'mnist-8000')
     """
     spec = find_dataset(key)
     splits = {"test": partial(spec.test, card.fit if card else SQUARE_224)}

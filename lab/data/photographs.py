@@ -101,6 +101,11 @@ def load_picture(name: str | Path, card: Card) -> torch.Tensor:
 
     Raises:
         ImageError: where there is no such photograph or file, or the file is no usable picture.
+
+    Example:
+        >>> import lab
+        >>> lab.load_picture("cat", lab.load_model("mnist/softmax").card).shape
+        torch.Size([1, 1, 28, 28])
     """
     if str(name) in photographs():
         return card.fit(photographs()[str(name)].open())

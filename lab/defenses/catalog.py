@@ -147,6 +147,13 @@ def defend(
 
     Raises:
         ParamError: for an unknown key or parameter, or a value out of range.
+
+    Example:
+        >>> import lab
+        >>> digits = lab.load_data("mnist").rows(slice(0, 4))
+        >>> model = lab.defend("bit_depth", lab.load_model("mnist/softmax"), backward="bpda", bits=1)
+        >>> lab.attack("fgsm", model, digits.x, digits.y, eps=0.6).success.tolist()
+        [True, True, True, True]
     """
     if draws < 1 or (draws > 1 and not find_defense(key).random):
         raise ParamError(f"draws must be 1, or more where the defense is random, not {draws} for {key}")

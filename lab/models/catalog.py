@@ -167,6 +167,12 @@ def load_model(key: str) -> Classifier:
 
     Raises:
         ModelError: for an unknown key, weights that cannot be fetched, or a damaged file.
+
+    Example:
+        >>> import lab
+        >>> model = lab.load_model("mnist/softmax")
+        >>> model(lab.load_data("mnist").x[:3]).argmax(1).tolist(), model.card.input_shape
+        ([0, 6, 2], (1, 28, 28))
     """
     model = find_model(key).load().to(devices.pick())
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # its stub lacks this documented form

@@ -151,6 +151,13 @@ def clever(
         ImageError, ModelError: for what cannot be asked.
         GoalError: for targets that do not exist, or are the class that the model sees.
         ParamError: for a norm, number, radius or order that makes no sense.
+
+    Example:
+        >>> import lab
+        >>> digits = lab.load_data("mnist").rows(slice(0, 2))
+        >>> scores = lab.clever(lab.load_model("mnist/softmax"), digits.x, batches=20, samples=50).scores
+        >>> [f"{score:.2f}" for score in scores]
+        ['1.48', '0.69']
     """
     name = _check(norm, batches, samples, radius, order)
     x = check_images(x)

@@ -17,6 +17,7 @@ from lab.attacks.catalog import find_attack
 from lab.attacks.norms import LENGTHS
 from lab.attacks.spec import Spec
 from lab.models.cards import resized
+from lab.params import number
 from lab.predict import classes_of
 from lab.progress import SILENT, Cancelled, Progress
 from lab.statistics import wilson
@@ -102,7 +103,7 @@ def evaluate(
     attacks: Sequence[str],
     x: Tensor,
     y: Tensor,
-    eps: Sequence[float],
+    eps: Sequence[float | str],
     *,
     norm: str = "linf",
     seed: int = 0,
@@ -120,7 +121,7 @@ def evaluate(
         attacks: keys of the catalogue.
         x: clean images [N,C,H,W] in [0,1]; a model of the lab gets them in its own size (bilinear, antialiased).
         y: their classes, int64 [N].
-        eps: sizes of the perturbation; 0 is the clean accuracy.
+        eps: sizes of the perturbation, as numbers or as text such as "8/255"; 0 is the clean accuracy.
         norm: in which they are measured: "linf", "l2" or "l1".
         seed: of the attacks.
         devices: the images are shared out among these, a thread and a copy of the model each; the numbers are the same.
@@ -130,8 +131,16 @@ def evaluate(
     Raises:
         ParamError: for sizes below 0, or an attack that does not bound this norm.
         LabError: as `lab.attack`.
+
+    Example:
+        >>> import lab
+        >>> digits = lab.load_data("mnist").rows(slice(0, 8))
+        >>> models = {"softmax": lab.load_model("mnist/softmax")}
+        >>> *_, (outcome,) = lab.evaluate(models, ["fgsm"], digits.x, digits.y, ["0/255", 0.05, 0.1])
+        >>> [(point.eps, point.accuracy) for point in outcome.curve]
+        [(0.0, 1.0), (0.05, 0.75), (0.1, 0.25)]
     """
-    sizes = sorted({float(e) for e in eps})
+    sizes = sorted({number(e) for e in eps})
     if not sizes or sizes[0] < 0 or not all(map(math.isfinite, sizes)):
         raise ParamError("eps needs one size or more, none below 0, for example 0,0.1,0.2")
     if norm not in LENGTHS or norm == "l0":

@@ -14,6 +14,7 @@ from lab.attacks import attack
 from lab.attacks.gradient import input_gradient
 from lab.attacks.run import make_goal
 from lab.models.cards import resized
+from lab.params import number
 from lab.predict import classes_of, logits_of
 from lab.progress import SILENT, Progress
 from lab.types import Model, Result
@@ -97,7 +98,7 @@ def check(
     model: Model,
     x: Tensor,
     y: Tensor,
-    eps: float,
+    eps: float | str,
     *,
     source: Model | None = None,
     seed: int = 0,
@@ -109,7 +110,7 @@ def check(
         model: images -> logits.
         x: clean images [N,C,H,W] in [0,1]; those that the model gets wrong are left out.
         y: their classes, int64 [N].
-        eps: size of the perturbation (L-infinity).
+        eps: size of the perturbation (L-infinity), a number or text such as "8/255".
         source: another model of the same classes, for images that transfer.
         seed: of all random numbers.
         progress: hears the questions.
@@ -119,6 +120,14 @@ def check(
 
     Source: Carlini et al. 2019, "On evaluating adversarial robustness", section 3; Athalye, Carlini and Wagner 2018,
         section 3.1.
+
+    Example:
+        >>> import lab
+        >>> digits = lab.load_data("mnist").rows(slice(0, 4))
+        >>> checks = lab.check(lab.load_model("mnist/softmax"), digits.x, digits.y, "25/255")
+        >>> first = next(checks)
+        >>> first.question, first.passed
+        ('Are these logits?', True)
     """
     x = resized(x, model)
     logits = logits_of(model, x)
@@ -128,7 +137,7 @@ def check(
         yield Check("Is there anything to attack?", None, "The model classes none of these images right.", ())
         return
     rows = right.nonzero().flatten().to(x.device)
-    case = Case(model, x[rows], y[rows], eps, source, seed, progress)
+    case = Case(model, x[rows], y[rows], number(eps), source, seed, progress)
     for k, ask in enumerate(QUESTIONS):
         progress.tell((k + 1) / (len(QUESTIONS) + 1))
         yield ask(case)

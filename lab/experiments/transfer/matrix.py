@@ -114,6 +114,12 @@ def transfer(
         LabError: as `lab.attack`.
         ModelError: for no models.
         DataError: where no image is classed right by all models.
+
+    Example:
+        >>> import lab
+        >>> digits, keys = lab.load_data("mnist").rows(slice(0, 8)), ["mnist/softmax", "mnist/mlp"]
+        >>> lab.transfer(keys, keys, digits.x, digits.y, "fgsm", eps=0.1).success.tolist()
+        [[0.75, 0.25], [0.25, 0.75]]
     """
     *_, last = stream(sources, targets, x, y, attack, seed=seed, cancel=cancel, watch=watch, **params)
     return last
