@@ -2,8 +2,9 @@
 PYTHON ?= python3
 PORT ?= 8501
 BIN := .venv/bin
+MODULES = $(shell find lab -name '*.py' -not -name '_*' -not -path 'lab/ui/*' -not -path 'lab/cli/*' | sort | sed 's/\.py$$//; s|/|.|g')
 
-.PHONY: help run test lint check clean
+.PHONY: help run test lint check docs clean
 
 help: ## say what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1  -  \2/p' Makefile
@@ -24,8 +25,13 @@ lint: .venv/installed-dev ## check format, style and types
 check: .venv/installed-dev ## lint and test: what a change must pass
 	@scripts/check
 
+docs: .venv/installed-dev ## write the reference of the package to docs/api/
+	@rm -rf docs/api
+	@$(BIN)/pdoc --docformat google --no-show-source --output-directory docs/api lab $(MODULES)
+	@echo "The reference begins at docs/api/index.html."
+
 clean: ## remove .venv and caches
-	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis docs/api dist
 
 .venv/bin/python:
 	@command -v $(PYTHON) >/dev/null || { echo "Python is missing: install Python 3.11 or newer (Debian: apt install python3 python3-venv)."; exit 1; }
