@@ -1,123 +1,31 @@
-"""The defenses that the lab offers, in order."""
+"""The defenses that the lab offers, in order. Each one's SPEC stands in its own file; a new defense is added here."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
 
-from lab.defenses.detect import Detector, Reconstruction, Squeezing
-from lab.defenses.preprocess import (
-    Averaged,
-    Backward,
-    BitDepth,
-    Gaussian,
-    Jpeg,
-    Median,
-    Preprocessed,
-    ResizePad,
-    TotalVariation,
-    Transform,
+from lab.defenses import detect, preprocess
+from lab.defenses.detect import Detector
+from lab.defenses.preprocess import Averaged, Backward, Preprocessed, Transform
+from lab.defenses.spec import Spec
+from lab.params import parse
+from lab.types import Model, ParamError
+
+TRANSFORMATIONS: tuple[Spec, ...] = (
+    preprocess.BIT_DEPTH,
+    preprocess.JPEG,
+    preprocess.MEDIAN,
+    preprocess.GAUSSIAN,
+    preprocess.TOTAL_VARIATION,
+    preprocess.RESIZE_PAD,
 )
-from lab.params import Param, describe, parse
-from lab.types import Model, Paper, ParamError
-
-SQUEEZING = Paper(
-    "Feature Squeezing: Detecting Adversarial Examples in Deep Neural Networks", "Xu, Evans, Qi", 2018, "1704.01155"
-)
-COMPRESSION = Paper(
-    "A Study of the Effect of JPG Compression on Adversarial Images", "Dziugaite, Ghahramani, Roy", 2016, "1608.00853"
-)
-COUNTERING = Paper(
-    "Countering Adversarial Images using Input Transformations", "Guo, Rana, Cisse, van der Maaten", 2018, "1711.00117"
-)
-CAPSULES = Paper(
-    "DARCCC: Detecting Adversaries by Reconstruction from Class Conditional Capsules",
-    "Frosst, Sabour, Hinton",
-    2018,
-    "1811.06969",
-)
-DIAGNOSING = Paper(
-    "Detecting and Diagnosing Adversarial Images with Class-Conditional Capsule Reconstructions",
-    "Qin, Frosst, Sabour, Raffel, Cottrell, Hinton",
-    2020,
-    "1907.02957",
-)
-RANDOMIZATION = Paper(
-    "Mitigating Adversarial Effects Through Randomization", "Xie, Wang, Zhang, Ren, Yuille", 2018, "1711.01991"
-)
-
-
-@dataclass(frozen=True)
-class Spec:
-    """One transformation of the input, or one detector.
-
-    Attributes:
-        key: its name in code.
-        name: its name for a person.
-        summary: one sentence on what it does.
-        papers: where it was proposed as a defense.
-        make: the dataclass that is the transformation, or the detector.
-        exact: whether its own gradient tells anything; else only BPDA does.
-        random: whether every look at an image differs; then an attacker averages (EOT).
-    """
-
-    key: str
-    name: str
-    summary: str
-    papers: tuple[Paper, ...]
-    make: type
-    exact: bool = True
-    random: bool = False
-
-    @property
-    def params(self) -> tuple[Param, ...]:
-        """The parameters that a person may set, in order."""
-        return describe(self.make, {})
-
-
-CATALOG: Mapping[str, Spec] = {
-    spec.key: spec
-    for spec in (
-        Spec("bit_depth", "Bit depth", "Fewer levels of each value.", (SQUEEZING,), BitDepth, exact=False),
-        Spec("jpeg", "JPEG", "Compressed as a JPEG file and opened again.", (COMPRESSION,), Jpeg, exact=False),
-        Spec("median", "Median", "The median of each pixel's neighbourhood.", (SQUEEZING,), Median),
-        Spec("gaussian", "Gaussian blur", "A Gaussian blur.", (SQUEEZING,), Gaussian),
-        Spec("tv", "Total variation", "The nearest image of small total variation.", (COUNTERING,), TotalVariation),
-        Spec(
-            "resize_pad",
-            "Random resize and pad",
-            "Scaled down by a random factor, at a random place of a black frame.",
-            (RANDOMIZATION,),
-            ResizePad,
-            random=True,
-        ),
-    )
-}
-
-
-DETECTORS: Mapping[str, Spec] = {
-    spec.key: spec
-    for spec in (
-        Spec(
-            "squeezing",
-            "Feature squeezing",
-            "How far the answer moves when the image gets fewer levels, or a median filter.",
-            (SQUEEZING,),
-            Squeezing,
-        ),
-        Spec(
-            "reconstruction",
-            "Capsule reconstruction",
-            "How far a capsule network's drawing of the class that it sees is from the image.",
-            (CAPSULES, DIAGNOSING),
-            Reconstruction,
-        ),
-    )
-}
+"""Defenses that change the image."""
+CATALOG: Mapping[str, Spec] = {spec.key: spec for spec in TRANSFORMATIONS}
+DETECTORS: Mapping[str, Spec] = {spec.key: spec for spec in (detect.SQUEEZING, detect.RECONSTRUCTION)}
 """Defenses that reject images instead of changing them."""
 
 

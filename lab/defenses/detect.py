@@ -10,11 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from lab import devices
-from lab.defenses.preprocess import BitDepth, Median, Preprocessed
+from lab.defenses.preprocess import FEATURE_SQUEEZING, BitDepth, Median, Preprocessed
+from lab.defenses.spec import Spec
 from lab.models.capsnet import CapsNet
 from lab.models.cards import Classifier
 from lab.params import param
-from lab.types import Model, ModelError, ParamError
+from lab.types import Model, ModelError, Paper, ParamError
 
 Score = Callable[[Model, Tensor], Tensor]
 """(model, images [N,C,H,W]) -> how suspicious each is [N]; higher is more suspicious."""
@@ -58,6 +59,15 @@ class Squeezing:
         return Preprocessed(model, BitDepth(self.bits), "bpda"), Preprocessed(model, Median(self.median))
 
 
+SQUEEZING = Spec(
+    "squeezing",
+    "Feature squeezing",
+    "How far the answer moves when the image gets fewer levels, or a median filter.",
+    (FEATURE_SQUEEZING,),
+    Squeezing,
+)
+
+
 @dataclass(frozen=True)
 class Reconstruction:
     """How far a capsule network's drawing of the class that it sees is from the image.
@@ -81,6 +91,28 @@ class Reconstruction:
             class-conditional capsule reconstructions", section 4.
         """
         return Guarded(model, self, limit)
+
+
+RECONSTRUCTION = Spec(
+    "reconstruction",
+    "Capsule reconstruction",
+    "How far a capsule network's drawing of the class that it sees is from the image.",
+    (
+        Paper(
+            "DARCCC: Detecting Adversaries by Reconstruction from Class Conditional Capsules",
+            "Frosst, Sabour, Hinton",
+            2018,
+            "1811.06969",
+        ),
+        Paper(
+            "Detecting and Diagnosing Adversarial Images with Class-Conditional Capsule Reconstructions",
+            "Qin, Frosst, Sabour, Raffel, Cottrell, Hinton",
+            2020,
+            "1907.02957",
+        ),
+    ),
+    Reconstruction,
+)
 
 
 def capsules_of(model: Model) -> CapsNet:

@@ -14,9 +14,10 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lab.defenses.spec import Spec
 from lab.images import encode, from_picture
 from lab.params import param
-from lab.types import Model, ParamError
+from lab.types import Model, Paper, ParamError
 
 Transform = Callable[[Tensor], Tensor]
 """Images [N,C,H,W] in [0,1] -> images of the same shape."""
@@ -108,6 +109,12 @@ class BitDepth:
         return staircase(x, self.bits)
 
 
+FEATURE_SQUEEZING = Paper(
+    "Feature Squeezing: Detecting Adversarial Examples in Deep Neural Networks", "Xu, Evans, Qi", 2018, "1704.01155"
+)
+BIT_DEPTH = Spec("bit_depth", "Bit depth", "Fewer levels of each value.", (FEATURE_SQUEEZING,), BitDepth, exact=False)
+
+
 @dataclass(frozen=True)
 class Jpeg:
     """Each image compressed as a JPEG file and opened again.
@@ -121,6 +128,23 @@ class Jpeg:
         """Images [N,C,H,W] as they come out of the files; without a gradient."""
         read = [from_picture(Image.open(BytesIO(encode(one, "JPEG", quality=self.quality)))) for one in x]
         return torch.cat(read).to(x) if read else x
+
+
+JPEG = Spec(
+    "jpeg",
+    "JPEG",
+    "Compressed as a JPEG file and opened again.",
+    (
+        Paper(
+            "A Study of the Effect of JPG Compression on Adversarial Images",
+            "Dziugaite, Ghahramani, Roy",
+            2016,
+            "1608.00853",
+        ),
+    ),
+    Jpeg,
+    exact=False,
+)
 
 
 @dataclass(frozen=True)
@@ -140,6 +164,9 @@ class Median:
         return around.median(4).values
 
 
+MEDIAN = Spec("median", "Median", "The median of each pixel's neighbourhood.", (FEATURE_SQUEEZING,), Median)
+
+
 @dataclass(frozen=True)
 class Gaussian:
     """A Gaussian blur."""
@@ -151,6 +178,9 @@ class Gaussian:
         side = 2 * min(math.ceil(3 * self.sigma), min(x.shape[-2:]) - 1) + 1
         blurred: Tensor = gaussian_blur2d(x, (side, side), (self.sigma, self.sigma))
         return blurred.clamp(0, 1)
+
+
+GAUSSIAN = Spec("gaussian", "Gaussian blur", "A Gaussian blur.", (FEATURE_SQUEEZING,), Gaussian)
 
 
 @dataclass(frozen=True)
@@ -171,6 +201,22 @@ class TotalVariation:
             g = _differences(_divergence(p) - x / self.weight)
             p = (p + STEP * g) / (1 + STEP * g.square().sum(0).sqrt())
         return (x - self.weight * _divergence(p)).clamp(0, 1)
+
+
+TOTAL_VARIATION = Spec(
+    "tv",
+    "Total variation",
+    "The nearest image of small total variation.",
+    (
+        Paper(
+            "Countering Adversarial Images using Input Transformations",
+            "Guo, Rana, Cisse, van der Maaten",
+            2018,
+            "1711.00117",
+        ),
+    ),
+    TotalVariation,
+)
 
 
 STEP = 0.25
@@ -207,3 +253,17 @@ class ResizePad:
         top, left = (int(torch.randint(0, room + 1, (), generator=rng)) for room in (height - h, width - w))
         small = F.interpolate(x, (h, w), mode="bilinear", antialias=True).clamp(0, 1)
         return F.pad(small, (left, width - w - left, top, height - h - top))
+
+
+RESIZE_PAD = Spec(
+    "resize_pad",
+    "Random resize and pad",
+    "Scaled down by a random factor, at a random place of a black frame.",
+    (
+        Paper(
+            "Mitigating Adversarial Effects Through Randomization", "Xie, Wang, Zhang, Ren, Yuille", 2018, "1711.01991"
+        ),
+    ),
+    ResizePad,
+    random=True,
+)

@@ -17,9 +17,10 @@ from lab import devices
 from lab.attacks.catalog import find_attack
 from lab.data import load_data
 from lab.data.catalog import TASKS, of_task
-from lab.defenses.catalog import CATALOG, DETECTORS, Spec, defend, detector, transformation
+from lab.defenses.catalog import CATALOG, DETECTORS, defend, detector, transformation
 from lab.defenses.detect import capsules_of
 from lab.defenses.preprocess import BitDepth, Median
+from lab.defenses.spec import Spec
 from lab.experiments.defenses.attackers import Attackers, Detection, Trial, detected, distilled, transformed
 from lab.experiments.robustness.sanity import Check
 from lab.experiments.robustness.sanity import check as sanity_checks
