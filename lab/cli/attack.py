@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import lab
-from lab.attacks.catalog import find_attack
 from lab.cli import options
 from lab.cli.inputs import find_class, images_for, load_model
 from lab.cli.outputs import say, write
@@ -45,6 +44,7 @@ def run(args: argparse.Namespace) -> None:
     """Attacks, prints a summary, and writes what was asked for."""
     from tqdm import tqdm
 
+    from lab.attacks.catalog import find_attack
     from lab.images import encode
     from lab.predict import classes_of
 

@@ -6,7 +6,6 @@ import argparse
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from lab.attacks.catalog import find_attack
 from lab.cli import options
 from lab.cli.inputs import together
 from lab.cli.outputs import say, write
@@ -30,6 +29,7 @@ def add(commands: options.Commands) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Prints how often the images made on each model (rows) fool every model (columns)."""
+    from lab.attacks.catalog import find_attack
     from lab.experiments.transfer.matrix import stream
 
     params = options.pairs(args.param)
