@@ -4,7 +4,7 @@ import streamlit as st
 
 from lab.ui.pages.catalog import PAGES
 from lab.ui.pages.overview.page import PAGE as OVERVIEW
-from lab.ui.parts.scenario import draw_shared
+from lab.ui.parts.shared import draw_shared
 from lab.ui.shell.links import renew
 
 st.set_page_config(page_title="Adversarial robustness lab", page_icon="assets/overview/icon.png", layout="wide")

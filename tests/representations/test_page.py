@@ -16,7 +16,7 @@ from tests.ui.test_pages import MNIST, open_page, settle, verdict
 
 
 def page(**query: str) -> AppTest:
-    given = {"model": MNIST["model"], "r_attack": MNIST["attack"], "r_eps": "52/255"}
+    given = {"model": MNIST["model"], "representations_attack": MNIST["attack"], "representations_eps": "52/255"}
     return open_page("representations", **{**given, **query})
 
 
@@ -61,7 +61,10 @@ def test_every_tab_shows_its_result(name: str, told: str) -> None:
 
 
 def test_a_photograph_is_set_beside_crops_of_photographs() -> None:
-    at = tab(open_page("representations", image="Tabby cat", r_attack="FGSM", r_eps="2/255"), "Units and directions")
+    at = tab(
+        open_page("representations", image="Tabby cat", representations_attack="FGSM", representations_eps="2/255"),
+        "Units and directions",
+    )
     assert not at.error
     assert "12 random crops of each of 21 photographs" in texts(at)
     assert len(re.findall(r"\d of 8 share their commonest class", texts(at))) == 2
@@ -81,7 +84,7 @@ def test_the_set_is_shown_to_the_network_once_whatever_the_stage_and_the_attack(
     at.selectbox(key="plane_stage").select("net.0").run()
     at = settle(at)
     at = tab(at, "Units and directions")
-    at.selectbox(key="r_attack").select("fgsm").run()
+    at.selectbox(key="representations_attack").select("fgsm").run()
     at.button(key="run").click().run()
     at = settle(at)
     assert not at.error

@@ -17,8 +17,8 @@ from streamlit.testing.v1 import AppTest
 import lab
 from lab.attacks import CATALOG
 from lab.types import Access
-from lab.ui.parts.scenario import attack_label
 from lab.ui.shell import jobs
+from lab.ui.shell.words import attack_label
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = (
@@ -310,7 +310,12 @@ def test_an_upload_keeps_its_name_across_pages_until_removed() -> None:
     assert "the bundled picture is used" in texts(at)
 
 
-BOTH = {"model": "Convolutional net, MNIST", "a_attack": "FGSM", "b_attack": "DeepFool", "mnist_image": "4"}
+BOTH = {
+    "model": "Convolutional net, MNIST",
+    "compare_a_attack": "FGSM",
+    "compare_b_attack": "DeepFool",
+    "mnist_image": "4",
+}
 
 
 def verdicts(at: AppTest) -> list[str]:
@@ -318,7 +323,7 @@ def verdicts(at: AppTest) -> list[str]:
 
 
 def test_compare_shows_two_attacks_on_the_same_picture() -> None:
-    at = open_page("compare", **BOTH, a_eps="52/255", b_candidates="3", seed="2")
+    at = open_page("compare", **BOTH, compare_a_eps="52/255", compare_b_candidates="3", seed="2")
     a, b = at.session_state["_shown_compare"]
     assert (a.scenario.request.attack, a.scenario.request.params["eps"]) == ("fgsm", 52 / 255)
     assert (b.scenario.request.attack, b.scenario.request.params["candidates"]) == ("deepfool", 3)
@@ -341,7 +346,7 @@ def test_compare_shows_two_attacks_on_the_same_picture() -> None:
 def test_compare_waits_for_run_and_keeps_its_state_across_pages() -> None:
     at = open_page("compare", model=BOTH["model"])
     before = verdicts(at)
-    at.selectbox(key="b_attack").set_value("bim")
+    at.selectbox(key="compare_b_attack").set_value("bim")
     settle(at)
     assert verdicts(at) == before
     assert any("settings have changed" in i.value for i in at.info)
@@ -351,16 +356,16 @@ def test_compare_waits_for_run_and_keeps_its_state_across_pages() -> None:
     after = verdicts(at)
     settle(at.switch_page("pages/overview.py"))
     settle(at.switch_page("pages/compare.py"))
-    assert at.selectbox(key="b_attack").value == "bim"
+    assert at.selectbox(key="compare_b_attack").value == "bim"
     assert verdicts(at) == after
 
 
 def test_a_nonsense_link_to_compare_is_told() -> None:
     at = app()
-    at.query_params.update(BOTH | {"a_attack": "nonsense", "b_candidates": "-1"})
+    at.query_params.update(BOTH | {"compare_a_attack": "nonsense", "compare_b_candidates": "-1"})
     at.switch_page("pages/compare.py").run()
-    assert "a_attack “nonsense”" in at.warning[0].value
-    assert "b_candidates “-1”" in at.warning[0].value
+    assert "compare_a_attack “nonsense”" in at.warning[0].value
+    assert "compare_b_candidates “-1”" in at.warning[0].value
 
 
 def file(make: Callable[[io.BytesIO], object]) -> bytes:

@@ -1,4 +1,4 @@
-"""Forms drawn from the catalogue: one widget for each parameter, in the URL under the parameter's own name."""
+"""Forms drawn from the catalogue: one widget for each parameter, in links under the parameter's own name."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import streamlit as st
 
 from lab.params import Param, Value
+from lab.ui.shell.ask import Ask
 
 PIXEL_STEPS = tuple(
     [n / 4 for n in range(17)]
@@ -74,52 +75,52 @@ def pixel_label(n: float) -> str:
     return f"{n:g}/255"
 
 
-def form(params: tuple[Param, ...], defaults: Mapping[str, Value], prefix: str = "") -> dict[str, Value]:
+def form(params: tuple[Param, ...], defaults: Mapping[str, Value], ask: Ask) -> dict[str, Value]:
     """Draws the parameters and returns their values.
 
     Args:
         params: from the catalogue.
         defaults: values that suit the data better than the catalogue's, by name of the widget: in 255ths, or for a norm
             other than L-infinity, with its name at the end ("eps_l2"), as a length.
-        prefix: of the widgets' keys.
+        ask: draws the widgets.
     """
     values: dict[str, Value] = {}
     for p in sorted((p for p in params if not p.advanced), key=lambda p: not p.choices):  # ranges depend on choices
-        values[p.name] = _widget(p, values, defaults, prefix)
+        values[p.name] = _widget(p, values, defaults, ask)
     if any(p.advanced for p in params):
         with st.expander("More parameters"):
             for p in (p for p in params if p.advanced):
-                values[p.name] = _widget(p, values, defaults, prefix)
+                values[p.name] = _widget(p, values, defaults, ask)
     return {p.name: values[p.name] for p in params}
 
 
 def labels(params: tuple[Param, ...], values: Mapping[str, Value]) -> dict[str, str]:
-    """What the values are called in links, by the name of the widget, without its prefix."""
-    told = {}
+    """What the values are called in links, by the name of the widget."""
+    words = {}
     for p in params:
         value, name = values[p.name], _name(p, values)
         if p.pixels and value is not None:
-            told[name] = _size_label(_shown(p, value, values), p, values)
+            words[name] = _size_label(_counted(p, value, values), p, values)
         elif p.choices:
-            told[name] = CHOICES.get(str(value), str(value))
+            words[name] = CHOICES.get(str(value), str(value))
         else:
-            told[name] = "" if value is None else str(value)
-    return told
+            words[name] = "" if value is None else str(value)
+    return words
 
 
-def restart(old: tuple[Param, ...], new: tuple[Param, ...], defaults: Mapping[str, Value], prefix: str) -> None:
+def restart(old: tuple[Param, ...], new: tuple[Param, ...], defaults: Mapping[str, Value], ask: Ask) -> None:
     """Sets the widgets of another method to its defaults, except where they mean what they meant in the old one.
 
     Args:
         old: the parameters of the method before.
         new: those of the method now.
         defaults: as for `form`.
-        prefix: of the widgets' keys.
+        ask: draws the widgets.
     """
     before = {p.name: p for p in old}
     for p in new:
         if p.name not in before or not _alike(p, before[p.name]):
-            st.session_state[prefix + p.name] = _start(p, {}, defaults)
+            st.session_state[ask.key(p.name)] = _start(p, {}, defaults)
 
 
 def _alike(p: Param, q: Param) -> bool:
@@ -141,58 +142,50 @@ def _start(p: Param, values: Mapping[str, Value], defaults: Mapping[str, Value])
         return defaults[name]
     if p.default is None or not p.pixels:
         return p.default
-    return _shown(p, p.default, values) if name == p.name else 1.0
+    return _counted(p, p.default, values) if name == p.name else 1.0
 
 
-def _shown(p: Param, value: Value, values: Mapping[str, Value]) -> float:
+def _counted(p: Param, value: Value, values: Mapping[str, Value]) -> float:
     """A size as its widget counts it: in 255ths, or as it is in the other norms."""
     size = float(value or 0)
     return round(size * 255, 4) if _name(p, values) == p.name else size
 
 
-def _size_label(shown: float | None, p: Param, values: Mapping[str, Value]) -> str:
-    if shown is None:
+def _size_label(size: float | None, p: Param, values: Mapping[str, Value]) -> str:
+    if size is None:
         return "automatic"
-    return pixel_label(shown) if _name(p, values) == p.name else f"{shown:g}"
+    return pixel_label(size) if _name(p, values) == p.name else f"{size:g}"
 
 
-def _widget(p: Param, values: Mapping[str, Value], defaults: Mapping[str, Value], prefix: str) -> Value:
+def _widget(p: Param, values: Mapping[str, Value], defaults: Mapping[str, Value], ask: Ask) -> Value:
     label = LABELS.get(p.name, p.name.replace("_", " ").capitalize())
     if p.unit and not p.pixels:
         label = f"{label}, {p.unit}"
-    key, start = prefix + _name(p, values), _start(p, values, defaults)
+    name, start = _name(p, values), _start(p, values, defaults)
     if p.choices:
-        return st.segmented_control(
-            label,
-            p.choices,
-            default=str(start),
-            required=True,
-            key=key,
-            help="; ".join([p.help.rstrip("."), *(EXPLAINED[c] for c in p.choices if c in EXPLAINED)]) + ".",
-            format_func=lambda c: CHOICES.get(c, c),
-            bind="query-params",
-            width="stretch",
+        explained = "; ".join([p.help.rstrip("."), *(EXPLAINED[c] for c in p.choices if c in EXPLAINED)])
+        return ask.segment(
+            name, label, p.choices, str(start), help=f"{explained}.", format_func=lambda c: CHOICES.get(c, c)
         )
     if p.kind is bool:
-        return st.toggle(label, bool(start), key=key, help=p.help, bind="query-params")
+        return ask.toggle(name, label, bool(start), help=p.help)
     low, high = p.range(values) or (None, None)
     if p.pixels:
-        return _size(p, label, key, start, values)
+        return _size(p, label, ask, start, values)
     if p.kind is int and not p.optional and low is not None and high is not None:
         first = int(start or low)
         options = sorted({int(low), first, int(high), *(int(n) for n in COUNTS if low <= n <= high)})
-        return st.select_slider(label, options, first, key=key, help=p.help, bind="query-params")
-    value = st.number_input(
+        return ask.slide(name, label, options, first, help=p.help)
+    value = ask.number_or_none(
+        name,
         label,
-        None if low is None else float(low),
-        None if high is None else float(high),
+        low,
+        high,
         None if start is None else float(start),
         step=1.0 if p.kind is int else _fineness(p),
         format="%g",
-        key=key,
         help=p.help,
         placeholder="automatic",
-        bind="query-params",
     )
     return value if value is None or p.kind is float else int(value)
 
@@ -203,22 +196,16 @@ def _fineness(p: Param) -> float:
     return float(10.0 ** (math.floor(math.log10(size)) - 1))
 
 
-def _size(p: Param, label: str, key: str, start: Value, values: Mapping[str, Value]) -> Value:
+def _size(p: Param, label: str, ask: Ask, start: Value, values: Mapping[str, Value]) -> Value:
     """A size on the pixel scale: a slider over well-chosen values, "automatic" in front where that is allowed."""
-    per_pixel = _name(p, values) == p.name
+    name = _name(p, values)
+    per_pixel = name == p.name
     scale, (low, high) = (255 if per_pixel else 1), p.range(values) or (0, math.inf)
-    steps = {*(PIXEL_STEPS if per_pixel else LENGTHS), *([float(start)] if start is not None else [])}
+    first = None if start is None else float(start)
+    steps = {*(PIXEL_STEPS if per_pixel else LENGTHS), *([] if first is None else [first])}
     options = [*([None] if p.optional else []), *sorted(v for v in steps if low <= v / scale <= high)]
-    shown = st.select_slider(
-        label,
-        options,
-        start,
-        format_func=lambda v: _size_label(v, p, values),
-        key=key,
-        help=p.help,
-        bind="query-params",
-    )
-    return None if shown is None else float(shown) / scale
+    size = ask.slide(name, label, options, first, format_func=lambda v: _size_label(v, p, values), help=p.help)
+    return None if size is None else float(size) / scale
 
 
 LABELS = {

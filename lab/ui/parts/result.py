@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 import streamlit as st
-from torch import Tensor
 
 from lab.experiments.attack.report import Request
 from lab.experiments.attack.run import AttackRun, run_one
@@ -16,7 +15,7 @@ from lab.figures.film import Told
 from lab.models.cards import Card, Classifier
 from lab.types import Access
 from lab.ui.parts.scenario import Scenario
-from lab.ui.parts.show import show_image, shown_width
+from lab.ui.parts.tiles import Tile
 from lab.ui.shell import cache
 from lab.ui.shell.jobs import Job, outcome
 from lab.ui.shell.links import link_here
@@ -172,16 +171,6 @@ def verdict(shown: Shown, heading: str = "###") -> None:
         st.warning("The attack was stopped before its last iteration: this is how far it came.")
 
 
-@dataclass(frozen=True)
-class Tile:
-    """A picture [C,H,W] with its title, what is said below it, and what is explained beside the title."""
-
-    title: str
-    x: Tensor
-    caption: str
-    help: str | None = None
-
-
 def clean_tile(shown: Shown) -> Tile:
     """The clean picture and what the model sees in it."""
     done, card, label = shown.run, shown.scenario.card, shown.scenario.subject.label
@@ -195,17 +184,6 @@ def clean_tile(shown: Shown) -> Tile:
 def attacked_tile(shown: Shown, title: str = "Adversarial") -> Tile:
     """The attacked picture and what the model sees in it."""
     return Tile(title, shown.run.result.x[0], f"{shown.now}, {shown.run.attacked_p.max():.0%}")
-
-
-def show_tiles(columns: Sequence[Sequence[Tile]], zoom: float = 1) -> None:
-    """Columns of pictures of one size; where the screen is too narrow they wrap instead of shrinking."""
-    row = st.container(horizontal=True, gap="medium")
-    for column in columns:
-        with row.container(width=shown_width(column[0].x, zoom)):
-            for tile in column:
-                st.markdown(f"**{tile.title}**", help=tile.help)
-                show_image(tile.x, f"{tile.title}: {tile.caption}", zoom)
-                st.caption(tile.caption)
 
 
 @dataclass(frozen=True)

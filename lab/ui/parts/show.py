@@ -1,15 +1,13 @@
-"""How the pages show things: exact pictures, charts, errors."""
+"""How the pages show a picture and a chart."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 import plotly.graph_objects as go
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 from torch import Tensor
-from torch.nn import functional as F
 
 from lab.figures.pictures import enlarge
 from lab.figures.style import CONFIG
@@ -18,9 +16,6 @@ from lab.images import bytes_of
 T = TypeVar("T")
 TILE = 224
 """The width in pixels near which pictures are shown; small ones are enlarged by a whole factor."""
-
-THUMBNAIL = 96
-"""Width of a small picture in pixels."""
 
 
 def show_tabs(tabs: Mapping[str, Callable[[T], None]], key: str, shown: T) -> None:
@@ -35,34 +30,6 @@ def show_image(x: Tensor, alt: str, zoom: float = 1) -> None:
     """An image [C,H,W] in [0,1], pixel for pixel: PNG, enlarged by a whole factor, shown at its own width."""
     pixels = bytes_of(enlarge(x, round(TILE * zoom))).numpy()
     st.image(pixels, width=pixels.shape[1], output_format="PNG", alt=alt)
-
-
-def tiles(count: int, width: int) -> list[DeltaGenerator]:
-    """Containers of one width side by side; on a narrow screen they wrap instead of shrinking their pictures."""
-    row = st.container(horizontal=True, gap="medium")
-    return [row.container(width=width) for _ in range(count)]
-
-
-def strip(pictures: Iterable[tuple[Tensor, str]], width: int = THUMBNAIL) -> None:
-    """Small pictures, as bytes [H,W,C], in a row that wraps, each with a line of text."""
-    stacks(([picture] for picture in pictures), width)
-
-
-def stacks(columns: Iterable[Iterable[tuple[Tensor, str]]], width: int = THUMBNAIL) -> None:
-    """As `strip`, with several pictures below one another that stay together where the row wraps."""
-    row = st.container(horizontal=True, gap="small")
-    for column in columns:
-        with row.container(width=width):
-            for pixels, name in column:
-                st.image(pixels.numpy(), width=pixels.shape[1], output_format="PNG", alt=name)
-                st.caption(name)
-
-
-def thumbnail(x: Tensor, width: int = THUMBNAIL) -> Tensor:
-    """An image [C,H,W] as the bytes [H,W,C] of a small picture; small ones stay exact, large ones are averaged."""
-    if x.shape[-1] <= width:
-        return bytes_of(enlarge(x, width))
-    return bytes_of(F.interpolate(x[None], (width, width), mode="area")[0])
 
 
 def shown_width(x: Tensor, zoom: float = 1) -> int:

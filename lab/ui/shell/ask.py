@@ -23,7 +23,8 @@ class Ask:
     """Draws the widgets of one page.
 
     Attributes:
-        page: the page's name; every key begins with it, so that two pages cannot collide.
+        page: the page's name; every key begins with it, so that two pages cannot collide. Empty for what several pages
+            have in common.
         preset: values that widgets begin with in place of their own, by name.
         locked: names of widgets that a person can see but not change.
     """
@@ -34,7 +35,7 @@ class Ask:
 
     def key(self, name: str) -> str:
         """The key of the page's widget of this name, and its parameter in links."""
-        return f"{self.page}_{name}"
+        return f"{self.page}_{name}" if self.page else name
 
     def _draw(self, widget: Callable[..., Any], name: str, *args: Any, linked: bool = True, **options: Any) -> Any:
         key = self.key(name)
@@ -42,7 +43,9 @@ class Ask:
             st.session_state[key] = self.preset[name]
         if linked:
             options["bind"] = "query-params"
-        return widget(*args, key=key, disabled=name in self.locked or options.pop("disabled", False), **options)
+        if name in self.locked:
+            options["disabled"] = True
+        return widget(*args, key=key, **options)
 
     def select(self, name: str, label: str, options: Sequence[T], start: T, **how: Any) -> T:
         """One of many, from a list."""
@@ -72,13 +75,21 @@ class Ask:
         """A number."""
         return float(self._draw(st.number_input, name, label, float(low), float(high), float(start), **how))
 
+    def number_or_none(
+        self, name: str, label: str, low: float | None, high: float | None, start: float | None, **how: Any
+    ) -> float | None:
+        """A number, or None where the field is left empty."""
+        low, high, start = (None if bound is None else float(bound) for bound in (low, high, start))
+        chosen = self._draw(st.number_input, name, label, low, high, start, **how)
+        return None if chosen is None else float(chosen)
+
     def toggle(self, name: str, label: str, start: bool = False, **how: Any) -> bool:
         """Yes or no."""
         return bool(self._draw(st.toggle, name, label, start, **how))
 
-    def seed(self) -> int:
+    def seed(self, help: str | None = None) -> int:
         """The seed of the page's random numbers."""
-        return self.whole("seed", "Seed", 0, MOST, 0)
+        return self.whole("seed", "Seed", 0, MOST, 0, help=help)
 
     def steps(self, start: int, most: int = 1000, help: str | None = None) -> int:
         """How many steps attacks take."""

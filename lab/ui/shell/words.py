@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from lab import attacks
+from lab.attacks.spec import Spec
+from lab.data.catalog import TASKS
+from lab.models.cards import Card
 from lab.models.catalog import find_model
-from lab.types import ModelError
+from lab.types import Access, ModelError
+
+SEES = {Access.GRADIENTS: "", Access.SCORES: " (scores only)", Access.LABELS: " (label only)"}
+"""What an attack sees of the model, unless that is everything."""
 
 
 def name_of(word: str) -> str:
@@ -15,3 +21,13 @@ def name_of(word: str) -> str:
         return find_model(word).card().name if "/" in word else word
     except ModelError:
         return word
+
+
+def model_label(card: Card) -> str:
+    """What a model is called in pickers of all models, and in links."""
+    return f"{card.name}, {TASKS[card.task]}"
+
+
+def attack_label(spec: Spec) -> str:
+    """What an attack is called in pickers and in links: with what it sees of the model, unless that is everything."""
+    return spec.name + SEES[spec.access]

@@ -20,10 +20,10 @@ from lab.figures.pictures import amplify
 from lab.images import encode
 from lab.ui.pages.compare.page import offer
 from lab.ui.parts.describe import about_attack
+from lab.ui.parts.pickers import DEFAULT_ATTACK, UNPREFIXED
 from lab.ui.parts.player import show_player
 from lab.ui.parts.result import (
     Shown,
-    Tile,
     about_model,
     attacked_tile,
     clean_tile,
@@ -31,11 +31,12 @@ from lab.ui.parts.result import (
     measures,
     run_button,
     show_link,
-    show_tiles,
     verdict,
 )
-from lab.ui.parts.scenario import Scenario, sidebar
+from lab.ui.parts.scenario import Scenario
+from lab.ui.parts.shared import pick_scenario
 from lab.ui.parts.show import show_chart, show_tabs
+from lab.ui.parts.tiles import Tile, show_tiles
 from lab.ui.shell import cache
 from lab.ui.shell.jobs import Job, forget, outcome
 from lab.ui.shell.page import Page
@@ -297,7 +298,7 @@ def details(shown: Shown) -> None:
 
 
 def _body() -> None:
-    scenario = settle(sidebar())
+    scenario = settle(pick_scenario(UNPREFIXED, DEFAULT_ATTACK))
     if scenario is None:
         st.info("Choose a picture and settings that work in the sidebar; the reason is written there.")
         return

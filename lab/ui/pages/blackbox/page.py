@@ -29,15 +29,17 @@ from lab.params import Value
 from lab.types import ImageError
 from lab.ui.parts.forms import PIXEL_STEPS, form, pixel_label
 from lab.ui.parts.result import run_button
-from lab.ui.parts.scenario import SEES, model_label
-from lab.ui.parts.show import show_chart, strip
+from lab.ui.parts.show import show_chart
+from lab.ui.parts.tiles import strip
 from lab.ui.shell import cache, trained
+from lab.ui.shell.ask import Ask
 from lab.ui.shell.downloads import Offer, offer_files
 from lab.ui.shell.jobs import Job, forget, outcome
 from lab.ui.shell.links import link_here
 from lab.ui.shell.page import Page
 from lab.ui.shell.prose import prose
 from lab.ui.shell.say import attempt
+from lab.ui.shell.words import attack_label, model_label
 
 PREFIX = "o_"
 """Of the widgets' keys, and so of the parameters in links."""
@@ -183,7 +185,7 @@ def _choose() -> Setup:
         help="How far each value may move in the examples made on the copy.",
     )
     st.markdown("**The copy**")
-    params = form(PARAMS, {}, PREFIX)
+    params = form(PARAMS, {}, Ask(PREFIX.rstrip("_")))
     seed = int(st.number_input("Seed", 0, 2**31 - 1, 0, key=f"{PREFIX}seed", bind="query-params"))
     return Setup(oracle, source == REMOTE, task, initial, chosen, tests, budget, float(shown or 0) / 255, params, seed)
 
@@ -377,7 +379,7 @@ def queries(shown: Shown) -> None:
         list(QUERY_ATTACKS),
         list(QUERY_ATTACKS),
         key=f"{PREFIX}queries",
-        format_func=lambda k: attacks.CATALOG[k].name + SEES[attacks.CATALOG[k].access],
+        format_func=lambda k: attack_label(attacks.CATALOG[k]),
     )
     count = int(right.number_input("Images", 2, 100, 20, key=f"{PREFIX}images"))
     if not chosen:

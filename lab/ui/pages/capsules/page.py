@@ -39,11 +39,13 @@ from lab.images import Images
 from lab.models.capsnet import CapsNet, Capsules
 from lab.models.catalog import find_model
 from lab.ui.parts.forms import PIXEL_STEPS, pixel_label
+from lab.ui.parts.pickers import EPS
 from lab.ui.parts.result import load, load_all, run_button
-from lab.ui.parts.scenario import EPS, pick_task
-from lab.ui.parts.show import show_chart, show_image, show_tabs, strip, thumbnail, tiles
+from lab.ui.parts.show import show_chart, show_image, show_tabs
+from lab.ui.parts.tiles import strip, thumbnail, tiles
 from lab.ui.shell import cache
 from lab.ui.shell import trained as mine
+from lab.ui.shell.ask import Ask
 from lab.ui.shell.jobs import Job, forget, outcome
 from lab.ui.shell.links import link_here
 from lab.ui.shell.page import Page
@@ -170,7 +172,7 @@ def choose() -> Setup | None:
 
 
 def _choose() -> Setup:
-    task = pick_task(PREFIX, TASKS)
+    task = Ask(PREFIX.rstrip("_")).task(TASKS)
     image = st.number_input(
         f"Image number, 0 to {FIRST - 1}", 0, FIRST - 1, 0, key=f"{PREFIX}image_{task}", bind="query-params"
     )

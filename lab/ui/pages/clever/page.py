@@ -23,7 +23,8 @@ from lab.figures.attack import NORM_NAMES
 from lab.figures.clever import written
 from lab.models.catalog import name_elsewhere
 from lab.ui.parts.result import load, run_button
-from lab.ui.parts.scenario import Aim, Subject, aim_in_link, shared, subject_in_link, tell_of_link
+from lab.ui.parts.scenario import Aim, Subject
+from lab.ui.parts.shared import shared, tell_of_link
 from lab.ui.parts.show import show_chart, show_image
 from lab.ui.shell.downloads import Offer, offer_files
 from lab.ui.shell.jobs import Job, forget, outcome
@@ -110,7 +111,7 @@ def choose() -> Setup | None:
         return None
     with common.place:
         setup = _settings(about, aim)
-    tell_of_link({**subject_in_link(about), **aim_in_link(about.card, aim)})
+    tell_of_link({**about.link, **aim.link(about.card)})
     return setup
 
 

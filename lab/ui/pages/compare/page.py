@@ -10,27 +10,21 @@ import streamlit as st
 
 from lab.figures import attack as figures
 from lab.figures.pictures import amplify
+from lab.ui.parts.pickers import OF_ATTACKS, pick_method
 from lab.ui.parts.result import (
     Shown,
-    Tile,
     attacked_tile,
     clean_tile,
     compute,
     measures,
     run_button,
-    show_tiles,
     verdict,
 )
-from lab.ui.parts.scenario import (
-    Scenario,
-    aim_in_link,
-    method_in_link,
-    pick_method,
-    shared,
-    subject_in_link,
-    tell_of_link,
-)
+from lab.ui.parts.scenario import Scenario
+from lab.ui.parts.shared import shared, tell_of_link
 from lab.ui.parts.show import show_chart
+from lab.ui.parts.tiles import Tile, show_tiles
+from lab.ui.shell.ask import Ask
 from lab.ui.shell.jobs import forget
 from lab.ui.shell.links import link_to
 from lab.ui.shell.page import Page
@@ -59,12 +53,7 @@ class Pair:
 def offer(scenario: Scenario) -> None:
     """A link to this page with a scenario's attack as A."""
     st.session_state[OFFERED] = scenario.key
-    told = {
-        **subject_in_link(scenario.subject),
-        **aim_in_link(scenario.card, scenario.aim),
-        **method_in_link(scenario.method, "a_"),
-    }
-    query = {name: value for name, value in told.items() if value}
+    query = {name: value for name, value in scenario.link(OF_ATTACKS[1]).items() if value}
     link_to("pages/compare.py", "Compare with another attack", query, ":material/balance:")
 
 
@@ -77,19 +66,15 @@ def choose() -> Pair | None:
     hows = {}
     for letter, column in zip(FIRST, st.columns(len(FIRST), gap="large"), strict=True):
         with column:
-            hows[letter] = pick_method(about.card, FIRST[letter], f"{letter}_", folded=True)
+            hows[letter] = pick_method(
+                Ask(f"compare_{letter}"), about.card, FIRST[letter], f"Attack {letter.upper()}", folded=True
+            )
     a, b = hows.values()
     if a is None or b is None:
         return None
-    tell_of_link(
-        {
-            **subject_in_link(about),
-            **aim_in_link(about.card, aim),
-            **method_in_link(a, "a_"),
-            **method_in_link(b, "b_"),
-        }
-    )
-    return Pair(Scenario(about, a, aim), Scenario(about, b, aim))
+    pair = Pair(Scenario(about, a, aim), Scenario(about, b, aim))
+    tell_of_link({**pair.a.link(OF_ATTACKS[1]), **pair.b.link(OF_ATTACKS[2])})
+    return pair
 
 
 def settle(pair: Pair | None) -> Pair | None:

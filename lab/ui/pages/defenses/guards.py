@@ -35,10 +35,11 @@ from lab.types import Model
 from lab.ui.parts.checks import show_checks
 from lab.ui.parts.describe import short_citation
 from lab.ui.parts.forms import form
-from lab.ui.parts.result import Tile, load, run_button, show_tiles
-from lab.ui.parts.scenario import pick_task
+from lab.ui.parts.result import load, run_button
 from lab.ui.parts.show import show_chart, show_tabs
+from lab.ui.parts.tiles import Tile, show_tiles
 from lab.ui.shell import cache, trained
+from lab.ui.shell.ask import Ask
 from lab.ui.shell.downloads import Offer, offer_files
 from lab.ui.shell.jobs import Job, forget, outcome
 from lab.ui.shell.links import link_here
@@ -155,7 +156,7 @@ def view() -> None:
 
 
 def _choose() -> Setup:
-    task = pick_task(PREFIX, NETS)
+    task = Ask(PREFIX.rstrip("_")).task(NETS)
     offered = [*CATALOG] if task == "imagenet" else [*CATALOG, *DETECTORS, DISTILLATION]
     defense = str(
         st.selectbox(
@@ -172,7 +173,7 @@ def _choose() -> Setup:
         spec = _spec(defense)
         papers = ", ".join(f"[{short_citation(p)}]({p.url})" for p in spec.papers)
         st.caption(f"{spec.summary} {papers}")
-        params = form(spec.params, {}, f"{PREFIX}{defense}_")
+        params = form(spec.params, {}, Ask(f"{PREFIX}{defense}"))
     model = _model(task, defense)
     attack = str(
         st.selectbox(

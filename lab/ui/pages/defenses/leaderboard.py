@@ -15,8 +15,9 @@ from lab.experiments.defenses.leaderboard import STEPS, accuracies, transferred
 from lab.figures.attack import scaled
 from lab.models.catalog import find_model, is_here
 from lab.ui.parts.result import run_button
-from lab.ui.parts.scenario import first_images, pick_task
 from lab.ui.shell import cache, trained
+from lab.ui.shell.ask import Ask
+from lab.ui.shell.cache import first_images
 from lab.ui.shell.downloads import Offer, offer_files
 from lab.ui.shell.jobs import Job, forget, outcome
 from lab.ui.shell.links import link_here
@@ -78,7 +79,7 @@ def view() -> None:
 
 
 def _choose() -> Setup:
-    task = pick_task(PREFIX, STATED)
+    task = Ask(PREFIX.rstrip("_")).task(STATED)
     eps = float(
         st.number_input(
             "Epsilon (n/255)", 0.25, 255.0, 255 * STATED[task], key=f"{PREFIX}eps_{task}", bind="query-params"

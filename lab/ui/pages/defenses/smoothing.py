@@ -17,10 +17,11 @@ from lab.defenses.smoothing import ABSTAIN, Certified, Smoothed, certify, joined
 from lab.figures import defenses as figures
 from lab.images import Images
 from lab.models.catalog import find_model, is_here
-from lab.ui.parts.result import Tile, run_button, show_tiles
-from lab.ui.parts.scenario import pick_task
+from lab.ui.parts.result import run_button
 from lab.ui.parts.show import show_chart, show_tabs
+from lab.ui.parts.tiles import Tile, show_tiles
 from lab.ui.shell import cache, trained
+from lab.ui.shell.ask import Ask
 from lab.ui.shell.downloads import Offer, offer_files
 from lab.ui.shell.jobs import Job, forget, outcome
 from lab.ui.shell.links import link_here
@@ -94,7 +95,7 @@ def view() -> None:
 
 
 def _choose() -> Setup:
-    task = pick_task(PREFIX, START)
+    task = Ask(PREFIX.rstrip("_")).task(START)
     offered = [key for key in trained.keys(task) if is_here(key)]
 
     def pick(label: str, start: str, name: str, help: str) -> str:

@@ -31,16 +31,19 @@ from lab.training.presets import PRESETS
 from lab.training.rules import perturb
 from lab.training.session import MEASURED, STEPS, Folder, Plan, Trained, TrainingRun, card
 from lab.ui.parts.forms import PIXEL_STEPS, form, pixel_label, restart
-from lab.ui.parts.result import Tile, show_tiles
-from lab.ui.parts.scenario import EPS, model_label, pick_task
+from lab.ui.parts.pickers import EPS
 from lab.ui.parts.show import show_chart, show_image
+from lab.ui.parts.tiles import Tile, show_tiles
 from lab.ui.shell import cache, trained
+from lab.ui.shell.ask import Ask
 from lab.ui.shell.downloads import Offer, offer_files
 from lab.ui.shell.jobs import Job, forget, outcome
 from lab.ui.shell.links import link_to
 from lab.ui.shell.say import attempt
+from lab.ui.shell.words import model_label
 
 PREFIX = "t_"
+ASK = Ask(PREFIX.rstrip("_"))
 """Of the widgets' keys, and so of the parameters in links."""
 SLOT = LANE = "training"
 """A training has a worker of its own, so that nobody's attack waits for minutes."""
@@ -97,7 +100,7 @@ def view() -> None:
 
 
 def _choose() -> Plan:
-    task = pick_task(PREFIX, SIZES, _new_task)
+    task = ASK.task(SIZES, _new_task)
     where = sources(task)
     source = BUNDLED
     if len(where) > 1:
@@ -141,7 +144,7 @@ def _choose() -> Plan:
             help="What the rule trains against, and what is measured after every epoch.",
         )
     )
-    params = form(chosen.params, _sizes(way, eps), PREFIX)
+    params = form(chosen.params, _sizes(way, eps), ASK)
     left, right = st.columns(2)
     epochs = int(left.number_input("Epochs", 1, 100, 8, key=f"{PREFIX}epochs", bind="query-params"))
     seed = int(right.number_input("Seed", 0, 2**31 - 1, 0, key=f"{PREFIX}seed", bind="query-params"))
@@ -183,7 +186,7 @@ def _new_eps() -> None:
 
 def _new_rule() -> None:
     way, eps = str(st.session_state[f"{PREFIX}rule"]), float(st.session_state[f"{PREFIX}eps"])
-    restart((), PRESETS[way].params, _sizes(way, eps), PREFIX)
+    restart((), PRESETS[way].params, _sizes(way, eps), ASK)
 
 
 def _take(preset: str) -> None:
@@ -191,7 +194,7 @@ def _take(preset: str) -> None:
     asked = {"task": "mnist", "source": BUNDLED, "net": "cnn", "eps": 76.5, "epochs": 8, "lr": 0.005, "seed": 0}
     asked |= {f"images_mnist_{BUNDLED}": START_COUNT, **EXAMPLES[preset]}
     way = str(asked["rule"])
-    restart((), PRESETS[way].params, _sizes(way, float(str(asked["eps"]))), PREFIX)
+    restart((), PRESETS[way].params, _sizes(way, float(str(asked["eps"]))), ASK)
     for name, value in asked.items():
         st.session_state[PREFIX + name] = value
     st.session_state["_train_now"] = True

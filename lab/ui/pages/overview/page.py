@@ -18,7 +18,8 @@ from lab.models.cards import Card
 from lab.models.catalog import is_here
 from lab.types import Access
 from lab.ui.pages.catalog import PAGES
-from lab.ui.parts.show import TILE, show_image, tiles
+from lab.ui.parts.show import TILE, show_image
+from lab.ui.parts.tiles import tiles
 from lab.ui.shell.links import link_to
 from lab.ui.shell.page import Page
 

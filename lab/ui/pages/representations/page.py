@@ -28,25 +28,19 @@ from lab.figures import representations as figures
 from lab.images import Images, bytes_of
 from lab.models.cards import Card
 from lab.types import ModelError
-from lab.ui.parts.result import Shown, attacked_tile, clean_tile, compute, run_button, show_link, show_tiles, verdict
-from lab.ui.parts.scenario import (
-    DEFAULT_ATTACK,
-    Scenario,
-    aim_in_link,
-    method_in_link,
-    pick_method,
-    shared,
-    subject_in_link,
-    tell_of_link,
-)
-from lab.ui.parts.show import THUMBNAIL, show_chart, show_image, show_tabs, strip
+from lab.ui.parts.pickers import DEFAULT_ATTACK
+from lab.ui.parts.result import Shown, attacked_tile, clean_tile, compute, run_button, show_link, verdict
+from lab.ui.parts.scenario import Scenario
+from lab.ui.parts.shared import pick_scenario
+from lab.ui.parts.show import show_chart, show_image, show_tabs
+from lab.ui.parts.tiles import THUMBNAIL, show_tiles, strip
 from lab.ui.shell import cache
+from lab.ui.shell.ask import Ask
 from lab.ui.shell.downloads import Offer, offer_files
 from lab.ui.shell.jobs import Job, forget, outcome
 from lab.ui.shell.page import Page
 from lab.ui.shell.prose import prose
 
-PREFIX = "r_"
 SHEET = 32
 """Feature maps on a sheet."""
 SAMPLE = 1000
@@ -107,20 +101,6 @@ class Seen:
         """Pictures [WAY,C,H,W] on the straight line from the clean to the attacked one."""
         share = torch.linspace(0, 1, WAY).view(-1, 1, 1, 1)
         return self.clean + share * (self.attacked - self.clean)
-
-
-def choose() -> Scenario | None:
-    """Draws the attack above the results; None where it or the sidebar's settings do not work."""
-    common = shared()
-    about, aim = common.about, common.aim
-    if about is None or aim is None:
-        return None
-    with common.place:
-        how = pick_method(about.card, DEFAULT_ATTACK, PREFIX)
-    if how is None:
-        return None
-    tell_of_link({**subject_in_link(about), **aim_in_link(about.card, aim), **method_in_link(how, PREFIX)})
-    return Scenario(about, how, aim)
 
 
 def settle(scenario: Scenario | None) -> Scenario | None:
@@ -523,7 +503,7 @@ def details(seen: Seen) -> None:
 
 
 def _body() -> None:
-    scenario = settle(choose())
+    scenario = settle(pick_scenario(Ask("representations"), DEFAULT_ATTACK))
     if scenario is None:
         st.info("Choose a picture and settings that work in the sidebar; the reason is written there.")
         return

@@ -13,7 +13,6 @@ from lab.models.catalog import is_here
 from lab.progress import Progress
 from lab.ui.pages.robustness.setup import LARGEST, NAME, Setup, autoattack_if_lower, ranking
 from lab.ui.parts.checks import show_checks
-from lab.ui.parts.scenario import first_images
 from lab.ui.shell import cache, trained
 from lab.ui.shell.ask import Ask
 from lab.ui.shell.jobs import answer
@@ -34,7 +33,7 @@ def believed(setup: Setup, result: Robustness) -> None:
     st.caption(prose(NAME, "The checks", size=scaled(eps, "linf"), n=CHECKED))
 
     def work(progress: Progress) -> Iterator[tuple[Check, ...]]:
-        data = first_images(setup.models, setup.count)
+        data = cache.first_images(setup.models, setup.count)
         data = data.rows(slice(0, CHECKED_PHOTOGRAPHS if setup.task == "imagenet" else CHECKED))
         attacked = cache.model(model, progress.part(0.0, 0.1))
         other = None if source is None else cache.model(source, progress.part(0.1, 0.2))

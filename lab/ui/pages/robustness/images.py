@@ -10,7 +10,7 @@ import streamlit as st
 from lab.experiments.robustness.curves import ROOM, Robustness
 from lab.models.catalog import find_model
 from lab.ui.pages.robustness.setup import NAME, Setup
-from lab.ui.parts.scenario import first_images
+from lab.ui.shell import cache
 from lab.ui.shell.ask import Ask
 from lab.ui.shell.prose import prose
 
@@ -25,7 +25,7 @@ def images(setup: Setup, result: Robustness) -> None:
     if not outcomes:
         st.info("This model was not measured yet.")
         return
-    data, classes = first_images(setup.models, setup.count), find_model(str(model)).card().classes
+    data, classes = cache.first_images(setup.models, setup.count), find_model(str(model)).card().classes
     unit = 255 if setup.norm == "linf" else 1
     rows = []
     for i in range(min(len(data.y), ROWS)):

@@ -16,7 +16,6 @@ from lab.ui.pages.robustness.believed import believed
 from lab.ui.pages.robustness.images import images
 from lab.ui.pages.robustness.leaderboard import leaderboard
 from lab.ui.pages.robustness.setup import NAME, Setup, autoattack_if_lower, choose, ranking, worst
-from lab.ui.parts.scenario import first_images
 from lab.ui.parts.show import show_chart
 from lab.ui.shell import cache
 from lab.ui.shell.downloads import Offer, table_of
@@ -27,7 +26,7 @@ from lab.ui.shell.prose import prose
 def compute(setup: Setup, progress: Progress) -> Iterator[Robustness]:
     """The curves, after every size of every attack."""
     models = cache.models(setup.models, progress.part(0.0, 0.1))
-    data = first_images(setup.models, setup.count)
+    data = cache.first_images(setup.models, setup.count)
     for outcomes in evaluate(
         models,
         setup.attacks,

@@ -24,10 +24,14 @@ from lab.models.ensemble import Ensemble, Fuse
 from lab.params import Value
 from lab.statistics import wilson
 from lab.types import DataError
+from lab.ui.parts.pickers import pick_method, start_sizes
 from lab.ui.parts.result import load_all, run_button
-from lab.ui.parts.scenario import Method, first_images, pick_method, pick_models, pick_task, start_sizes
-from lab.ui.parts.show import show_chart, show_tabs, stacks, thumbnail
+from lab.ui.parts.scenario import Method
+from lab.ui.parts.show import show_chart, show_tabs
+from lab.ui.parts.tiles import stacks, thumbnail
 from lab.ui.shell import trained
+from lab.ui.shell.ask import Ask
+from lab.ui.shell.cache import first_images
 from lab.ui.shell.downloads import Offer, offer_files
 from lab.ui.shell.jobs import Job, forget, outcome
 from lab.ui.shell.links import link_here
@@ -36,6 +40,7 @@ from lab.ui.shell.prose import prose
 from lab.ui.shell.say import attempt
 
 PREFIX = "t_"
+ASK = Ask(PREFIX.rstrip("_"))
 """Of the widgets' keys, and so of the parameters in links."""
 START: Mapping[str, tuple[str, ...]] = {
     "mnist": ("softmax", "mlp", "maxout", "rbf", "cnn_half_a", "cnn_half_b", "cnn_pgd_at"),
@@ -126,8 +131,8 @@ def choose() -> Setup | None:
 
 
 def _choose() -> Setup | None:
-    task = pick_task(PREFIX, START, _new_task)
-    chosen = pick_models(PREFIX, task, START[task], "Each is attacked, and each is shown the images of all.")
+    task = ASK.task(START, _new_task)
+    chosen = ASK.models(task, START[task], "Each is attacked, and each is shown the images of all.")
     offered = trained.keys(task)
     count = len(load_data(_dataset(task), card=_card(offered[0])))
     if task != "imagenet":
@@ -141,7 +146,7 @@ def _choose() -> Setup | None:
                 help="The first images of the set. Only those that all models class right count.",
             )
         )
-    method = pick_method(_card(offered[0]), DEFAULT_ATTACK, PREFIX)
+    method = pick_method(ASK, _card(offered[0]), DEFAULT_ATTACK)
     seed = int(st.number_input("Seed", 0, 2**31 - 1, 0, key=f"{PREFIX}seed", bind="query-params"))
     if len(chosen) < 2:
         raise DataError("choose at least two models: transfer is what happens between them")

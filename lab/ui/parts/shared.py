@@ -1,0 +1,123 @@
+"""What the pages that attack have in common: model, picture, goal and seed, kept in the link and from page to page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from lab.models.cards import Card
+from lab.params import number
+from lab.types import LabError
+from lab.ui.parts.pickers import UNPREFIXED, pick_method, pick_model, pick_picture
+from lab.ui.parts.scenario import ANY_CLASS, Aim, Scenario, Subject
+from lab.ui.shell.ask import Ask
+from lab.ui.shell.say import attempt
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What all pages that attack have in common, and the place between picture and goal for what they have not.
+
+    `about` and `aim` are None where they cannot be used; the reason is then on the page.
+    """
+
+    about: Subject | None
+    aim: Aim | None
+    place: DeltaGenerator
+
+
+def draw_shared() -> None:
+    """Draws model, picture, goal and seed in the sidebar, before a page takes them with `shared`.
+
+    For app.py: what is drawn there keeps its value and its part of the link when the page changes, which widgets of the
+    same name on two pages do not.
+    """
+    st.session_state["_shared"] = _draw_shared()
+
+
+def shared() -> Shared:
+    """What app.py has drawn in this run; drawn here where the page runs alone."""
+    drawn: Shared | None = st.session_state.pop("_shared", None)
+    return drawn or _draw_shared()
+
+
+def _draw_shared() -> Shared:
+    with st.sidebar:
+        st.session_state.setdefault("_asked", st.query_params.to_dict())  # before the widgets tidy the link
+        about = attempt(_pick_subject)
+        place = st.container()
+        aim = None if about is None else _pick_aim(about.card)
+    return Shared(about, aim, place)
+
+
+def pick_scenario(ask: Ask, default: str) -> Scenario | None:
+    """Draws the attack of a page that makes one; its scenario, or None after saying why it cannot be used.
+
+    Args:
+        ask: draws the attack.
+        default: key of the attack to begin with.
+    """
+    common = shared()
+    if common.about is None or common.aim is None:
+        return None
+    with common.place:
+        method = pick_method(ask, common.about.card, default)
+    if method is None:
+        return None
+    scenario = Scenario(common.about, method, common.aim)
+    tell_of_link(scenario.link(ask))
+    return scenario
+
+
+def _pick_subject() -> Subject:
+    """Draws model and picture.
+
+    Raises:
+        LabError: where there is no such picture.
+    """
+    card = pick_model()
+    dataset, image, label, x = pick_picture(card)
+    return Subject(card.key, dataset, image, label, card, x)
+
+
+def _pick_aim(card: Card) -> Aim:
+    """Draws the goal and the seed."""
+    names = [ANY_CLASS, *card.classes]
+    chosen = UNPREFIXED.select(
+        "target",
+        "Goal: the model should see",
+        names,
+        ANY_CLASS,
+        help="Any class other than the one it sees now, or one that you choose.",
+    )
+    seed = UNPREFIXED.seed("The same seed gives the same random numbers, and so the same result.")
+    return Aim(None if chosen == ANY_CLASS else names.index(chosen) - 1, seed)
+
+
+def tell_of_link(taken: Mapping[str, str]) -> None:
+    """Says once what a link asked for that the lab does not have; the widgets themselves fall back in silence.
+
+    Args:
+        taken: what is used instead, by parameter of the link.
+    """
+    asked: dict[str, str] = st.session_state["_asked"]
+    st.session_state["_asked"] = {}
+    refused = [
+        f"{name} “{value[:40]}”"
+        for name, value in asked.items()
+        if name in taken and value and not _same(value, taken[name])
+    ]
+    if refused:
+        st.warning(f"The link asked for what the lab does not have: {', '.join(refused)}. The default is used instead.")
+
+
+def _same(asked: str, taken: str) -> bool:
+    if asked == taken:
+        return True
+    try:
+        return abs(number(asked) - number(taken)) < 1e-6
+    except LabError:
+        return asked.lower() == taken.lower()
