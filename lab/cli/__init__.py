@@ -12,13 +12,13 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 import lab
-from lab.cli import app, attack, blackbox, catalog, clever, robustness, serve, training, transfer
+from lab.cli import app, attack, blackbox, catalog, clever, reproduce, robustness, serve, training, transfer
 from lab.cli.inputs import find_class
 from lab.cli.options import Refused
 
 __all__ = ["find_class", "main", "parser"]
 
-COMMANDS = (catalog, attack, transfer, blackbox, serve, clever, robustness, training, app)
+COMMANDS = (catalog, attack, transfer, blackbox, serve, clever, robustness, training, reproduce, app)
 """In the order of the help."""
 
 

@@ -31,7 +31,7 @@ CONVINCED = 0.5
 PENALTY = 1.0
 """Weight of the squared scale in the fit, where the maxima span one unit. On a digit and `mnist/cnn`, endpoints from 50
 batches were 1.8% (median) above the largest of 400 batches and scattered by 4.5%; with the authors' 0.01, 17% and 20%:
-`python -m benchmarks.clever --endpoints`."""
+`lab reproduce clever-endpoints`."""
 CONSTANT = 1e-5
 """Relative spread below which all maxima count as equal: the function is linear there."""
 ROWS = 512
@@ -305,11 +305,12 @@ def _slopes(model: Model, points: Tensor, seen: int, targets: Tensor, norm: str)
     return torch.stack([NORMS[norm].dual(slope) for slope in turns])
 
 
-def endpoint(maxima: np.ndarray) -> Endpoint:
+def endpoint(maxima: np.ndarray, penalty: float = PENALTY) -> Endpoint:
     """Fits a reverse Weibull distribution to maxima by maximum likelihood.
 
     Args:
         maxima: the largest value of each batch [batches].
+        penalty: weight of the squared scale, where the maxima span one unit.
     """
     top, spread = float(maxima.max()), float(np.ptp(maxima))
     if len(maxima) < 3 or spread <= CONSTANT * abs(top) or not spread:
@@ -320,7 +321,9 @@ def endpoint(maxima: np.ndarray) -> Endpoint:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # of steps outside the support
             try:
-                c, location, scale = stats.weibull_max.fit(z, shape, loc=0.1, scale=1.0, optimizer=_penalised)
+                c, location, scale = stats.weibull_max.fit(
+                    z, shape, loc=0.1, scale=1.0, optimizer=partial(_penalised, penalty)
+                )
             except (stats.FitError, ValueError):
                 continue
             p = float(stats.kstest(z, "weibull_max", (c, location, scale)).pvalue)
@@ -332,10 +335,10 @@ def endpoint(maxima: np.ndarray) -> Endpoint:
 
 
 def _penalised(
-    likelihood: Callable[..., float], start: Sequence[float], args: tuple[Any, ...], disp: bool = False
+    penalty: float, likelihood: Callable[..., float], start: Sequence[float], args: tuple[Any, ...], disp: bool = False
 ) -> np.ndarray:
     """Minimises the negative log-likelihood of (shape, location, scale), plus a little for a large scale."""
     found = optimize.fmin(
-        lambda theta: likelihood(theta, *args) + PENALTY * theta[2] ** 2, start, maxiter=1000, maxfun=1000, disp=disp
+        lambda theta: likelihood(theta, *args) + penalty * theta[2] ** 2, start, maxiter=1000, maxfun=1000, disp=disp
     )
     return np.asarray(found)

@@ -1,7 +1,7 @@
 """The tables of Szegedy et al. 2013: the figures of the paper, and those measured with the lab.
 
 `REPORTED` and `load().tables` have the same form and the same names, so that they can be shown side by side. Errors are
-in percent. `python -m benchmarks.szegedy` measures and writes what `load` reads.
+in percent. `lab reproduce szegedy` measures and writes what `load` reads.
 """
 
 from __future__ import annotations
@@ -137,13 +137,16 @@ def load(path: Path = STORED) -> Measured:
         DataError: for a file that is absent, or does not hold such tables.
     """
     try:
-        found = _known(Measured, json.loads(path.read_text(encoding="utf-8")))
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        details, key = stored["record"]["details"], stored["key"]
+        rest = {"seed": key["seed"], "command": stored["command"], "torch": stored["versions"]["torch"]}
+        found = _known(Measured, {**details, **rest})
         tables = _known(Tables, found.pop("tables"))
         nets = tuple(Net(**_known(Net, net)) for net in tables.pop("nets"))
         errors = {name: _errors(table) for name, table in tables.items()}
         return Measured(Tables(nets, **errors), epochs=tuple(found.pop("epochs")), **found)
     except (OSError, ValueError, KeyError, TypeError) as e:
-        raise DataError(f"{path} does not hold the measured tables ({e}): run python -m benchmarks.szegedy") from e
+        raise DataError(f"{path} does not hold the measured tables ({e}): run lab reproduce szegedy") from e
 
 
 def _known(kind: type, found: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,9 +1,7 @@
 """The tables of Szegedy et al. 2013 (tables 1 to 4), measured with the lab's own L-BFGS.
 
-    LAB_DATA=DIR python -m benchmarks.szegedy
-
-Trains eight small nets on the official MNIST files in DIR (some minutes on one thread), attacks test images, prints the
-tables and writes them to assets/experiments/szegedy.json, which `lab.experiments.transfer.szegedy` reads.
+Eight small nets are trained on the official MNIST files (some minutes on one thread), and attacked on test images.
+`lab.experiments.transfer.szegedy` reads the tables for the pages.
 
 Each net is attacked on the first test images that it classifies right, each towards a wrong class drawn at random. All
 nets are shown these images, so that a net's errors hold those that it makes anyway; the row of clean images tells how
@@ -20,28 +18,40 @@ AE400-10, the sparse autoencoder, is left out.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-import lab
-from lab.experiments.transfer.szegedy import CLEAN, NOISE, STORED, Errors, Measured, Net, Tables, load
+from lab.attacks import attack
+from lab.data import load_data
+from lab.experiments.papers.experiment import Bench, Details, Experiment, Figure
+from lab.experiments.transfer.szegedy import CLEAN, NOISE, REPORTED, Errors, Net, Tables
 from lab.images import Images
 from lab.predict import classes_of
 from lab.training.fit import accuracy, fit
 
-COMMAND = "LAB_DATA=DIR python -m benchmarks.szegedy"
 N, SEED = 300, 0
 STEPS, SEARCHES = 60, 8
-FLAT, DEEP = {"epochs": 20, "lr": 0.1}, {"epochs": 40, "lr": 0.5}
+FLAT: Mapping[str, Any] = {"epochs": 20, "lr": 0.1}
+DEEP: Mapping[str, Any] = {"epochs": 40, "lr": 0.5}
 """Training of nets without and with hidden layers."""
 HIDDEN = (1e-5, 1e-5, 1e-6)
 """Weight decay of the layers of a net with two hidden layers."""
+NETS: tuple[tuple[str, list[int], tuple[float, ...]], ...] = (
+    ("FC10(1e-4)", [10], (1e-4,)),
+    ("FC10(1e-2)", [10], (1e-2,)),
+    ("FC10(1)", [10], (1.0,)),
+    ("FC100-100-10", [100, 100, 10], HIDDEN),
+    ("FC200-200-10", [200, 200, 10], HIDDEN),
+)
+"""Names, widths and weight decays of the nets that see all training images."""
+HALVES = {"FC100-100-10": [100, 100, 10], "FC123-456-10": [123, 456, 10], "FC100-100-10'": [100, 100, 10]}
+"""Names and widths of the nets that see one half of the training images, with a dash those that see the other."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +110,7 @@ def attacked(net: nn.Module, test: Images) -> Attacked:
     x, y = test.x[right], test.y[right]
     rng = torch.Generator().manual_seed(SEED)
     target = (y + torch.randint(1, 10, y.shape, generator=rng)) % 10
-    result = lab.attack("lbfgs", net, x, y, target=target, steps=STEPS, searches=SEARCHES)
+    result = attack("lbfgs", net, x, y, target=target, steps=STEPS, searches=SEARCHES)
     return Attacked(x, result.x, y, result.success)
 
 
@@ -126,24 +136,30 @@ def plain(test: Images, sigmas: Sequence[float]) -> dict[str, tuple[Tensor, Tens
     return {CLEAN: (x, y)} | {NOISE[sigma]: (noisy(x, sigma), y) for sigma in sigmas}
 
 
-def measure() -> Tables:
+def tables(bench: Bench) -> Tables:
     """Trains, attacks and counts."""
-    train, test = lab.load_data("mnist", "official_train"), lab.load_data("mnist", "official_test")
-    nets = {
-        "FC10(1e-4)": trained([10], (1e-4,), train, SEED),
-        "FC10(1e-2)": trained([10], (1e-2,), train, SEED + 1),
-        "FC10(1)": trained([10], (1.0,), train, SEED + 2),
-        "FC100-100-10": trained([100, 100, 10], HIDDEN, train, SEED + 3),
-        "FC200-200-10": trained([200, 200, 10], HIDDEN, train, SEED + 4),
-    }
-    made = {name: attacked(net, test) for name, net in nets.items()}
+    train, test = load_data("mnist", "official_train"), load_data("mnist", "official_test")
+    if bench.quick:
+        train = train.rows(slice(0, 6000))
+    progress = bench.progress
+    nets = {}
+    for k, (name, widths, decay) in enumerate(NETS):
+        progress.tell(k / 16, f"training {name}")
+        nets[name] = trained(widths, decay, train, SEED + k)
+    made = {}
+    for k, (name, net) in enumerate(nets.items()):
+        progress.tell((5 + k) / 16, f"attacking {name}")
+        made[name] = attacked(net, test)
     p1, p2 = train.rows(slice(0, None, 2)), train.rows(slice(1, None, 2))
-    halves = {
-        "FC100-100-10": trained([100, 100, 10], HIDDEN, p1, SEED + 5),
-        "FC123-456-10": trained([123, 456, 10], HIDDEN, p1, SEED + 6),
-        "FC100-100-10'": trained([100, 100, 10], HIDDEN, p2, SEED + 7),
-    }
-    crossed = {name: attacked(net, test) for name, net in halves.items()}
+    halves = {}
+    for k, (name, widths) in enumerate(HALVES.items()):
+        part = p2 if name.endswith("'") else p1
+        progress.tell((10 + k) / 16, f"training {name} on one half")
+        halves[name] = trained(widths, HIDDEN, part, SEED + 5 + k)
+    crossed = {}
+    for k, (name, net) in enumerate(halves.items()):
+        progress.tell((13 + k) / 16, f"attacking {name}")
+        crossed[name] = attacked(net, test)
     return Tables(
         nets=tuple(
             Net(
@@ -161,26 +177,34 @@ def measure() -> Tables:
     )
 
 
-def show(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Prints a table in Markdown."""
-    for line in (header, ["---"] * len(header), *rows):
-        print("|", " | ".join(str(cell) for cell in line), "|")
-    print()
-
-
-def main() -> None:
-    """Measures, stores and prints."""
-    torch.set_num_threads(1)
+def measure(bench: Bench) -> Iterator[Figure | Details]:
+    """The tables, each cell as a figure beside the paper's, and as a whole."""
+    measured = tables(bench)
+    reported = {net.name: net for net in REPORTED.nets}
+    for net in measured.nets:
+        paper = reported.get(net.name)
+        for name in ("train_error", "test_error", "distortion"):
+            what = f"{net.name}: {name.replace('_', ' ')}"
+            yield Figure(what, getattr(net, name), reported=None if paper is None else getattr(paper, name))
+    for title in ("transfer", "halves", "amplified"):
+        table, paper = getattr(measured, title), getattr(REPORTED, title)
+        for row, cells in zip(table.rows, table.percent, strict=True):
+            for column, cell in zip(table.columns, cells, strict=True):
+                known = row in paper.rows and column in paper.columns
+                what = f"{title}, made for {row}, shown to {column}: error in percent"
+                yield Figure(what, cell, reported=paper.at(row, column) if known else None)
     epochs = (FLAT["epochs"], DEEP["epochs"])
-    measured = Measured(measure(), N, epochs, STEPS, SEARCHES, SEED, COMMAND, torch.__version__)
-    STORED.parent.mkdir(parents=True, exist_ok=True)
-    STORED.write_text(json.dumps(asdict(measured), indent=1) + "\n", encoding="utf-8")
-    tables = load().tables
-    names = ("net", "train error", "test error", "distortion", "success")
-    show(names, [(t.name, t.train_error, t.test_error, t.distortion, t.success) for t in tables.nets])
-    for table in (tables.transfer, tables.halves, tables.amplified):
-        show(("made for", *table.columns), [(r, *p) for r, p in zip(table.rows, table.percent, strict=True)])
+    yield Details({"tables": asdict(measured), "n": N, "epochs": epochs, "steps": STEPS, "searches": SEARCHES})
 
 
-if __name__ == "__main__":
-    main()
+OFFICIAL = (("mnist", "official_train"), ("mnist", "official_test"))
+EXPERIMENTS = (
+    Experiment(
+        "szegedy",
+        "Errors of eight nets on each other's adversarial images",
+        "Szegedy et al. 2013, tables 1 to 4",
+        measure,
+        (),
+        OFFICIAL,
+    ),
+)
