@@ -1,6 +1,6 @@
 """Writes the accuracies under AutoAttack that the store has to the cards of the models.
 
-    lab reproduce autoattack/mnist/cnn --again --ship; python scripts/build_cards.py
+lab reproduce autoattack/mnist/cnn --again --ship; python scripts/build_cards.py
 """
 
 from __future__ import annotations

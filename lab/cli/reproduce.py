@@ -17,9 +17,7 @@ def add(commands: options.Commands) -> None:
     parser = commands.add_parser("reproduce", help="measure the figures of papers, cards and pages again")
     parser.add_argument("id", nargs="?", metavar="ID", help="of an experiment; without one, all are listed")
     parser.add_argument("--list", action="store_true", help="list the experiments")
-    parser.add_argument(
-        "--check", action="store_true", help="say which stored results are stale; 1 if one is"
-    )
+    parser.add_argument("--check", action="store_true", help="say which stored results are stale; 1 if one is")
     parser.add_argument("--quick", action="store_true", help="few images: to look around, not to quote")
     parser.add_argument("--again", action="store_true", help="measure even what the store has")
     parser.add_argument("--ship", action="store_true", help="keep the result with the lab, in assets/experiments")

@@ -54,9 +54,9 @@ def test_amplified_examples_transfer_better_than_raw_ones_and_those_better_than_
 )
 def test_damaged_measurements_are_refused(tmp_path, damage):
     path, found = tmp_path / "szegedy.json", json.loads(STORED.read_text(encoding="utf-8"))
-    table = found["tables"]["transfer"]["percent"]
+    table = found["record"]["details"]["tables"]["transfer"]["percent"]
     if damage == "no nets":
-        del found["tables"]["nets"]
+        del found["record"]["details"]["tables"]["nets"]
     elif damage == "a row too few":
         table.pop()
     elif damage == "a cell too many":

@@ -43,7 +43,8 @@ def endpoints(bench: Bench) -> Iterator[Figure]:
     """How far the endpoints of eight times 50 batches lie above the largest of all 400, and how they scatter."""
     batches = 80 if bench.quick else 400
     model, x = load_model("mnist/cnn"), load_data("mnist").x[:1]
-    scored = clever(model, x, batches=batches, samples=128, seed=bench.seed, progress=bench.progress)
+    bench.progress.tell(0.0, f"{batches} batches")
+    scored = clever(model, x, batches=batches, samples=128, seed=bench.seed)
     maxima = scored.maxima[0].double().numpy()
     for penalty in (PENALTY, AUTHORS_PENALTY):
         fitted = [

@@ -39,4 +39,6 @@ def leaderboard(setup: Setup, result: Robustness) -> None:
     columns = dict.fromkeys(("AutoAttack", "PGD", "clean"), percent)
     st.dataframe(rows, hide_index=True, width="stretch", key="leaderboard", column_config=columns)
     own = " Your own models were measured on held-out images when they were saved." if trained.mine() else ""
-    st.caption(prose(NAME, "The leaderboard", eps=f"{eps:g}", size=scaled(eps, "linf"), own=own))
+    st.caption(
+        prose(NAME, "The leaderboard", eps=f"{eps:g}", size=scaled(eps, "linf"), own=own, model=f"{setup.task}/cnn")
+    )
