@@ -2,12 +2,15 @@
 
 import streamlit as st
 
+from lab.assets import ASSETS
 from lab.ui.pages.catalog import PAGES
 from lab.ui.pages.overview.page import PAGE as OVERVIEW
 from lab.ui.parts.shared import draw_shared
 from lab.ui.shell.links import renew
 
-st.set_page_config(page_title="Adversarial robustness lab", page_icon="assets/overview/icon.png", layout="wide")
+st.set_page_config(
+    page_title="Adversarial robustness lab", page_icon=str(ASSETS / "overview" / "icon.png"), layout="wide"
+)
 offered = {st.Page(p.path, title=p.title, icon=p.icon, default=p is OVERVIEW): p for p in (OVERVIEW, *PAGES)}
 chosen = st.navigation(list(offered))
 renew(offered[chosen].name)

@@ -10,7 +10,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import streamlit
 from packaging.requirements import Requirement
+from streamlit.testing.v1 import AppTest
 
 import lab
 from lab import index
@@ -136,3 +138,13 @@ def test_the_app_starts_from_any_folder(monkeypatch, tmp_path):
     assert cli.main(["app", "--port", "8600", "--", "--server.headless", "true"]) == 0
     file = str(ROOT / "app.py")
     assert started == [("streamlit", ["streamlit", "run", file, "--server.port=8600", "--server.headless", "true"])]
+
+
+def test_the_app_finds_its_files_from_any_folder(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    configured = []
+    monkeypatch.setattr(streamlit, "set_page_config", lambda **how: configured.append(how))
+    page = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60).run()
+    assert not page.exception
+    assert page.title[0].value == "Adversarial robustness lab"
+    assert Path(configured[0]["page_icon"]).is_file()

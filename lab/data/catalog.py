@@ -1,14 +1,13 @@
-"""The data sets by key."""
+"""The data sets that the lab offers, in order. Each one's SPEC stands in its own file; a new data set is added here."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import partial
 
+from lab.data import photographs, samples
 from lab.data.official import load_official
-from lab.data.photographs import labelled
-from lab.data.samples import load_sample
+from lab.data.spec import DataSpec
 from lab.images import Fit, Images
 from lab.models.cards import Card
 from lab.types import DataError
@@ -20,64 +19,8 @@ TASKS: Mapping[str, str] = {"imagenet": "ImageNet", "mnist": "MNIST", "fashion_m
 """What the tasks that models are trained for are called."""
 
 
-@dataclass(frozen=True)
-class DataSpec:
-    """One data set of the catalogue.
-
-    Attributes:
-        key: its name in code and links.
-        name: its name for a person.
-        task: the label space; models of this task class these images.
-        summary: what the bundled "test" split holds.
-        test: loads that split, fitted to a model where the pictures have no fixed size.
-        official: whether the splits "official_train" and "official_test" exist; they read the original files.
-    """
-
-    key: str
-    name: str
-    task: str
-    summary: str
-    test: Callable[[Fit], Images]
-    official: bool
-
-
-def _sample(file: str, prefix: str) -> Callable[[Fit], Images]:
-    def load(fit: Fit) -> Images:
-        kept = load_sample(file, prefix)
-        return Images(kept.x.clone(), kept.y.clone(), kept.ids)  # the caller's own, whatever becomes of it
-
-    return load
-
-
-CATALOG: Mapping[str, DataSpec] = {
-    spec.key: spec
-    for spec in (
-        DataSpec(
-            key="photographs",
-            name="Photographs",
-            task="imagenet",
-            summary="Bundled photographs of ImageNet classes, fitted to the model (224 x 224 unless one is named).",
-            test=labelled,
-            official=False,
-        ),
-        DataSpec(
-            key="mnist",
-            name="MNIST",
-            task="mnist",
-            summary="2,000 handwritten digits of MNIST's training file, held out of every bundled model's training.",
-            test=_sample("mnist_heldout.npz", "mnist"),
-            official=True,
-        ),
-        DataSpec(
-            key="fashion_mnist",
-            name="Fashion-MNIST",
-            task="fashion_mnist",
-            summary="The 10,000 official test images of Fashion-MNIST.",
-            test=_sample("fashion_mnist_test.npz", "fashion_mnist"),
-            official=True,
-        ),
-    )
-}
+DATASETS: tuple[DataSpec, ...] = (photographs.SPEC, samples.MNIST, samples.FASHION_MNIST)
+CATALOG: Mapping[str, DataSpec] = {spec.key: spec for spec in DATASETS}
 
 
 def find_dataset(key: str) -> DataSpec:

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from lab.assets import ASSETS
+from lab.data.spec import DataSpec
 from lab.images import Fit, Images, decode
 from lab.models.cards import Card
 from lab.types import ImageError
@@ -115,3 +116,13 @@ def load_picture(name: str | Path, card: Card) -> torch.Tensor:
         known = ", ".join(photographs())
         raise ImageError(f"there is no picture '{name}': give the path of a file, or one of {known}") from None
     return card.fit(decode(data))
+
+
+SPEC = DataSpec(
+    key="photographs",
+    name="Photographs",
+    task="imagenet",
+    summary="Bundled photographs of ImageNet classes, fitted to the model (224 x 224 unless one is named).",
+    test=labelled,
+    official=False,
+)

@@ -1,4 +1,4 @@
-"""The models by key, and how to load them."""
+"""The models that the lab offers, in order, and how to load them. A new model is added here."""
 
 from __future__ import annotations
 
@@ -97,16 +97,13 @@ def load_shipped(file: Path) -> Classifier:
     return Classifier(net, card)
 
 
-def _specs() -> Mapping[str, ModelSpec]:
-    found = [
-        ModelSpec(f"imagenet/{name}", partial(imagenet.lite_card, name), partial(imagenet.load_lite, name))
-        for name in imagenet.LITE_SIZES
-    ]
-    for key in SHIPPED:
-        file = ASSETS / "weights" / f"{key}.safetensors"
-        found.append(ModelSpec(key, cache(partial(shipped_card, file)), partial(load_shipped, file)))
-    found += [_torchvision(name) for name in imagenet.TORCHVISION]
-    return {spec.key: spec for spec in found}
+def _lite(name: str) -> ModelSpec:
+    return ModelSpec(f"imagenet/{name}", partial(imagenet.lite_card, name), partial(imagenet.load_lite, name))
+
+
+def _shipped(key: str) -> ModelSpec:
+    file = ASSETS / "weights" / f"{key}.safetensors"
+    return ModelSpec(key, cache(partial(shipped_card, file)), partial(load_shipped, file))
 
 
 def _torchvision(name: str) -> ModelSpec:
@@ -115,7 +112,12 @@ def _torchvision(name: str) -> ModelSpec:
     )
 
 
-CATALOG: Mapping[str, ModelSpec] = _specs()
+MODELS: tuple[ModelSpec, ...] = (
+    *map(_lite, imagenet.LITE_SIZES),
+    *map(_shipped, SHIPPED),
+    *map(_torchvision, imagenet.TORCHVISION),
+)
+CATALOG: Mapping[str, ModelSpec] = {spec.key: spec for spec in MODELS}
 ENDING = ".safetensors"
 """Of a weights file's name."""
 

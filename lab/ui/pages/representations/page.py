@@ -16,8 +16,8 @@ from torch.nn import functional as F
 from lab.attacks.norms import TINY
 from lab.data import load_data
 from lab.data.catalog import CATALOG as DATASETS
-from lab.data.catalog import DataSpec
 from lab.data.photographs import CROPS, crops, with_label
+from lab.data.spec import DataSpec
 from lab.experiments.attack import report
 from lab.experiments.representations.activations import NOISES, Depth, Layer, activations, depth, features, layers
 from lab.experiments.representations.attribution import METHODS, attribution
