@@ -9,34 +9,12 @@ taken from the session's results), clicks Run and waits until the new verdict an
 from __future__ import annotations
 
 import argparse
-import socket
 import statistics
-import subprocess
-import sys
 import time
-import urllib.request
-from urllib.error import URLError
 
 from playwright.sync_api import Page, sync_playwright
 
-from tests.e2e.conftest import ARGS, REST, ROOT, chromium
-
-
-def serve() -> tuple[subprocess.Popen[bytes], str]:
-    """The app on a free port, once it answers."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.headless", "true"]
-    app = subprocess.Popen([*command, "--server.port", str(port)], cwd=ROOT, stdout=subprocess.DEVNULL)
-    url = f"http://127.0.0.1:{port}"
-    while app.poll() is None:
-        try:
-            urllib.request.urlopen(f"{url}/_stcore/health", timeout=5).close()
-            break
-        except (URLError, OSError):
-            time.sleep(0.2)
-    return app, url
+from tests.support.browser import ARGS, REST, chromium, served
 
 
 def waits(page: Page, url: str, query: str, rounds: int) -> list[float]:
@@ -67,19 +45,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     args = parser.parse_args()
-    app, url = serve()
-    try:
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=chromium(), args=ARGS)
-            page = browser.new_page(viewport={"width": 1400, "height": 1000})
-            for name, query in (("fgsm", "attack=FGSM"), ("mi_fgsm, 10 steps", "attack=MI-FGSM")):
-                spent = waits(page, url, query, args.rounds)
-                told = ", ".join(f"{s:.2f}" for s in spent)
-                print(f"{name}: median {statistics.median(spent):.2f} s of {told}")
-            browser.close()
-    finally:
-        app.terminate()
-        app.wait(20)
+    with served() as url, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium(), args=ARGS)
+        page = browser.new_page(viewport={"width": 1400, "height": 1000})
+        for name, query in (("fgsm", "attack=FGSM"), ("mi_fgsm, 10 steps", "attack=MI-FGSM")):
+            spent = waits(page, url, query, args.rounds)
+            each = ", ".join(f"{s:.2f}" for s in spent)
+            print(f"{name}: median {statistics.median(spent):.2f} s of {each}")
+        browser.close()
 
 
 if __name__ == "__main__":

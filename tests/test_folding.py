@@ -9,7 +9,7 @@ from torch import nn
 import lab
 from lab import folding
 from lab.folding import fold
-from tests.conftest import images
+from tests.support.nets import images
 
 
 class Padded(nn.Conv2d):

@@ -19,7 +19,7 @@ from lab.images import encode, from_picture, to_picture
 from lab.predict import logits_of
 from lab.progress import Progress
 from lab.types import Goal
-from tests.conftest import Small, images
+from tests.support.nets import Small, images
 
 SIZE = {"linf": 0.1, "l2": 1.5}
 both_norms = pytest.mark.parametrize("norm", ["linf", "l2"])

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 import lab
 from lab.attacks.norms import NORMS
-from tests.conftest import Small, images
+from tests.support.nets import Small, images
 
 laws = settings(derandomize=True, database=None, deadline=None, max_examples=40)
 both_norms = pytest.mark.parametrize("norm", ["linf", "l2"])

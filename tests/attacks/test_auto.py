@@ -7,7 +7,7 @@ import lab
 from lab.attacks.apgd import dlr
 from lab.attacks.auto import AutoAttack
 from lab.types import Goal
-from tests.conftest import Small, images
+from tests.support.nets import Small, images
 
 
 def case(n=12):

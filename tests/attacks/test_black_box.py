@@ -10,15 +10,15 @@ from lab.attacks.pixel import Pixel, paint
 from lab.attacks.run import make_goal, run
 from lab.attacks.square import Square
 from lab.types import Access, Goal
-from tests.attacks.test_oracle import Linear, case
-from tests.conftest import Small, images
+from tests.support.nets import Small, images
+from tests.support.optimum import centred, known_optimum
 
 
 @pytest.mark.parametrize("directions", ["signs", "normal"])
 @pytest.mark.parametrize("targeted", [False, True])
 def test_the_estimate_is_the_gradient_of_a_linear_model(directions, targeted):
     """In the mean over many directions: what is left is the noise of the sample, sqrt(d / samples)."""
-    model = Linear(2)
+    model = centred(2)
     x = torch.full((2, 3, 4, 4), 0.5, dtype=torch.float64)
     goal = Goal(torch.tensor([0, 1]), targeted)
     attack = ScoreAttack(samples=20_000, directions=directions)
@@ -31,7 +31,7 @@ def test_the_estimate_is_the_gradient_of_a_linear_model(directions, targeted):
 
 def test_one_direction_gives_its_own_share_of_the_gradient():
     """Exactly: (w . v) v, from two queries."""
-    model, asked = Linear(2), []
+    model, asked = centred(2), []
 
     def watched(x):
         asked.append(len(x))
@@ -72,7 +72,7 @@ def test_queries_of_an_image_that_stands(key, queries):
 @pytest.mark.parametrize("targeted", [False, True])
 def test_scores_alone_find_almost_the_smallest_radius(key, norm, targeted):
     """Some radius is lost to the noise of the estimate, none won."""
-    model, x, y, nearest, radius = case(2, norm)
+    model, x, y, nearest, radius = known_optimum(2, norm)
     for i in range(5):
         row = slice(i, i + 1)
         aim = nearest[row] if targeted else None
@@ -89,7 +89,7 @@ def test_scores_alone_find_almost_the_smallest_radius(key, norm, targeted):
 @pytest.mark.parametrize("targeted", [False, True])
 @pytest.mark.parametrize("classes", [2, 5])
 def test_labels_alone_end_at_the_boundary(norm, targeted, classes):
-    model, x, y, nearest, radius = case(classes, norm)
+    model, x, y, nearest, radius = known_optimum(classes, norm)
     aim = nearest if targeted else None
     result = lab.attack("hopskipjump", model, x, y, target=aim, norm=norm, steps=20, samples=300)
     assert result.success.all()
@@ -191,7 +191,7 @@ def test_squares_tried_together_cost_a_query_each(together):
 
 def test_squares_reach_every_corner_of_the_budget():
     """On a linear model the best image has every value at +-eps, as its gradient says."""
-    model, x, y, _, _ = case(2, "linf")
+    model, x, y, _, _ = known_optimum(2, "linf")
     result = run(Square(eps=0.01, steps=3000), model, x[:2], make_goal(x[:2], y[:2]), access=Access.SCORES)
     with torch.no_grad():
         best = (model.w[1 - y[:2]] - model.w[y[:2]]).sign() * 0.01

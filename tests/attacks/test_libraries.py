@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import lab
-from tests.conftest import Small, images
+from tests.support.nets import Small, images
 
 EPS, ALPHA, STEPS = 0.06, 0.017, 7
 SUCCESS, NORM = 0.01, 0.03

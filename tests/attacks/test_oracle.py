@@ -2,47 +2,11 @@
 
 import pytest
 import torch
-from torch import nn
 
 import lab
 from lab.attacks.gradient import input_gradient
 from lab.types import Goal
-
-SHAPE = (3, 4, 4)
-DUAL = {"linf": 1, "l2": 2}
-ROOM = 0.3
-"""How far every pixel is from 0 and 1."""
-
-
-class Linear(nn.Module):
-    """logits = Wx + b."""
-
-    def __init__(self, classes, seed=0):
-        super().__init__()
-        rng = torch.Generator().manual_seed(seed)
-        # in 64 bits, for the loss of a confident model has hardly a gradient in 32
-        self.w = nn.Parameter(3 * torch.randn(classes, 48, generator=rng, dtype=torch.float64))
-        # all classes but two are far away, so that the way to the nearest is the gradient's
-        far = torch.zeros(classes, dtype=torch.float64).index_fill(0, torch.arange(2, classes), 60)
-        self.b = nn.Parameter(-self.w.detach().sum(1) / 2 - far)
-
-    def forward(self, x):
-        return x.flatten(1) @ self.w.T + self.b
-
-
-def case(classes, norm, n=20):
-    """Model, x, y, the nearest other class and its distance, for images where the ball stays within [0,1]."""
-    model = Linear(classes)
-    x = ROOM + (1 - 2 * ROOM) * torch.rand(n, *SHAPE, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    with torch.no_grad():
-        logits = model(x)
-        y = logits.argmax(1)
-        length = (model.w[y].unsqueeze(1) - model.w).norm(p=DUAL[norm], dim=2)
-        distance = (logits.gather(1, y.unsqueeze(1)) - logits) / length
-        distance[torch.arange(n), y] = float("inf")
-        radius, nearest = distance.min(1)
-    fits = (radius < ROOM) & (radius > 1e-3)
-    return model, x[fits], y[fits], nearest[fits], radius[fits]
+from tests.support.optimum import ROOM, known_optimum
 
 
 def succeeds(key, model, x, y, target, radius, norm, steps=None):
@@ -62,7 +26,7 @@ def succeeds(key, model, x, y, target, radius, norm, steps=None):
 @pytest.mark.parametrize("classes", [2, 6])
 @pytest.mark.parametrize(("key", "steps"), [("bim", 10), ("pgd", 40)])
 def test_the_smallest_radius_is_found(norm, targeted, classes, key, steps):
-    model, x, y, nearest, radius = case(classes, norm)
+    model, x, y, nearest, radius = known_optimum(classes, norm)
     assert len(x) >= 10
     target = nearest if targeted else None
     assert not any(succeeds(key, model, x, y, target, 0.99 * radius, norm, steps))
@@ -71,7 +35,7 @@ def test_the_smallest_radius_is_found(norm, targeted, classes, key, steps):
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_one_step_is_optimal_between_two_classes(norm):
-    model, x, y, _, radius = case(2, norm)
+    model, x, y, _, radius = known_optimum(2, norm)
     assert not any(succeeds("fgsm", model, x, y, None, 0.99 * radius, norm))
     assert all(succeeds("fgsm", model, x, y, None, 1.01 * radius, norm))
 
@@ -99,7 +63,7 @@ def test_the_gradient_keeps_its_direction_where_the_model_is_certain() -> None:
 @pytest.mark.parametrize("classes", [2, 5])
 def test_deepfool_ends_at_the_boundary(norm, targeted, classes):
     """On a linear model one step is exact: the overshoot is all that it wastes."""
-    model, x, y, nearest, radius = case(classes, norm)
+    model, x, y, nearest, radius = known_optimum(classes, norm)
     result = lab.attack("deepfool", model, x, y, target=nearest if targeted else None, norm=norm, overshoot=0.02)
     assert result.success.all()
     assert (result.distance[norm] <= 1.03 * radius.flatten()).all()
@@ -119,7 +83,7 @@ def test_deepfool_ends_at_the_boundary(norm, targeted, classes):
     ],
 )
 def test_a_minimum_norm_attack_ends_near_the_smallest_distance(key, norm, params, targeted):
-    model, x, y, nearest, radius = case(5, norm)
+    model, x, y, nearest, radius = known_optimum(5, norm)
     result = lab.attack(key, model, x, y, target=nearest if targeted else None, **params)
     assert result.success.all()
     assert (result.distance[norm] <= 1.05 * radius).all()
@@ -128,7 +92,7 @@ def test_a_minimum_norm_attack_ends_near_the_smallest_distance(key, norm, params
 
 def test_in_l1_the_whole_change_goes_into_the_steepest_value():
     """Between two classes, far from the ends of the range, one value is the cheapest way."""
-    model, x, y, _, _ = case(2, "l2")
+    model, x, y, _, _ = known_optimum(2, "l2")
     steep = (model.w[0] - model.w[1]).abs().max()
     with torch.no_grad():
         radius = Goal(y).margin(model(x)) / steep
@@ -143,7 +107,7 @@ def test_in_l1_the_whole_change_goes_into_the_steepest_value():
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 @pytest.mark.parametrize("key", ["apgd", "autoattack"])
 def test_the_strongest_attacks_find_the_smallest_radius_too(key, norm):
-    model, x, y, _, radius = case(5, norm)
+    model, x, y, _, radius = known_optimum(5, norm)
     for i in range(0, len(x), 4):
         row, eps = slice(i, i + 1), float(radius[i])
         more = {"version": "quick"} if key == "autoattack" else {}
@@ -153,7 +117,7 @@ def test_the_strongest_attacks_find_the_smallest_radius_too(key, norm):
 
 def test_jsma_changes_the_pair_that_the_saliency_map_names():
     """Against a search over all pairs by equation 8, with the softmax as the network's output."""
-    model, x, y, nearest, _ = case(5, "l2")
+    model, x, y, nearest, _ = known_optimum(5, "l2")
     i, aim = 3, int(nearest[3])
     one = x[i : i + 1].clone().requires_grad_()
     jacobian = torch.stack([torch.autograd.grad(model(one).softmax(1)[0, k], one)[0].flatten() for k in range(5)])

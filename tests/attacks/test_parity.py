@@ -8,7 +8,7 @@ import torch
 import lab
 from lab.attacks.norms import NORMS
 from tests import reference
-from tests.conftest import Small, images
+from tests.support.nets import Small, images
 
 EPS = {"linf": 0.06, "l2": 0.7}
 ALPHA = {"linf": 0.017, "l2": 0.21}

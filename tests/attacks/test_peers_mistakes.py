@@ -1,4 +1,4 @@
-"""What public libraries get wrong, asked of every attack here; the mistake and its owner stand above each test.
+"""What public libraries get wrong, asked of the attacks that could; the mistake and its owner stand above each test.
 
 What test_conformance.py, test_bad_input.py and test_parity.py hold already is not repeated: the state of the model and
 of the world's random numbers, batch-mates, gray images, momentum after a zero gradient, the evaluation of the last
@@ -11,8 +11,8 @@ from torch import nn
 
 import lab
 from lab.attacks import CATALOG
-from tests.attacks.test_conformance import EVERY, ITERATED, case, length, settings_of
-from tests.conftest import Small, images
+from tests.support.attacks import ATTACKS, CASES, case, has, length, over, settings_of
+from tests.support.nets import Small, images
 
 CLOSEST = [key for key, spec in CATALOG.items() if spec.keep == "closest"]
 SMALLEST = pytest.mark.parametrize("key", CLOSEST)
@@ -28,7 +28,7 @@ class Only(nn.Module):
 
 
 # foolbox's C&W hands back a black image where it failed, and calls it a success if black is another class.
-@EVERY
+@ATTACKS
 def test_an_image_that_cannot_be_fooled_is_not_blackened(key, norm):
     x = images(2)
     result = lab.attack(key, Only(), x, 0, **settings_of(key, norm))
@@ -38,18 +38,18 @@ def test_an_image_that_cannot_be_fooled_is_not_blackened(key, norm):
 
 
 # torchattacks' C&W starts from a loss that is not invariant: with logits - 100 it fools nobody.
-@EVERY
-@pytest.mark.parametrize("shift", [-100, 100])
-def test_a_number_added_to_all_logits_changes_nothing(key, norm, shift):
+@ATTACKS
+def test_a_number_added_to_all_logits_changes_nothing(key, norm):
     model, x, y = case(dtype=torch.float64)
     plain = lab.attack(key, model, x, y, **settings_of(key, norm))
-    shifted = lab.attack(key, lambda z: model(z) + shift, x, y, **settings_of(key, norm))
-    assert torch.equal(plain.success, shifted.success)
-    assert (plain.x - shifted.x).abs().max() <= 1e-6
+    for shift in (-100, 100):
+        shifted = lab.attack(key, lambda z, shift=shift: model(z) + shift, x, y, **settings_of(key, norm))
+        assert torch.equal(plain.success, shifted.success)
+        assert (plain.x - shifted.x).abs().max() <= 1e-6
 
 
 # torchattacks' JSMA assumes ten classes, and so does its AutoAttack.
-@EVERY
+@ATTACKS
 def test_the_number_of_classes_is_the_models(key, norm):
     model, x = Small(classes=13).eval(), images(4)
     with torch.no_grad():
@@ -62,7 +62,7 @@ def test_the_number_of_classes_is_the_models(key, norm):
 
 
 # adv-lib's DDN with 10 steps and its C&W with 5 divide by zero.
-@ITERATED
+@over([(k, n) for k, n in CASES if k in CLOSEST and has(k, "steps")])
 @pytest.mark.parametrize("steps", [2, 5, 10])
 def test_few_steps_are_enough_for_a_picture(key, norm, steps):
     model, x, y = case()
@@ -120,7 +120,7 @@ def test_no_image_ends_on_the_boundary(key):
 
 
 # No library gives back what it has when it is interrupted.
-@EVERY
+@ATTACKS
 def test_an_interrupted_attack_gives_what_it_has(key, norm):
     model, x, y = case()
     result = lab.attack(key, model, x, y, cancel=lambda: True, **settings_of(key, norm))

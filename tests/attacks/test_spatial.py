@@ -9,7 +9,7 @@ import lab
 from lab.attacks.run import make_goal, run
 from lab.attacks.spatial import Spatial, moved
 from lab.types import Access
-from tests.conftest import Small, images
+from tests.support.nets import Small, images
 
 
 def test_nothing_moves_by_nothing():

@@ -6,15 +6,15 @@ import torch
 import lab
 from lab.attacks.universal import Universal, _summed_gradient
 from lab.types import Goal
-from tests.attacks.test_oracle import DUAL, Linear
-from tests.conftest import Small, images
+from tests.support.nets import Small, images
+from tests.support.optimum import DUAL, centred
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 @pytest.mark.parametrize("targeted", [False, True])
 def test_images_of_one_class_of_a_linear_model_all_fall_just_beyond_the_farthest(norm, targeted):
     """The best perturbation of each is that of all, so the farthest image decides."""
-    model = Linear(2)
+    model = centred(2)
     x = 0.35 + 0.3 * torch.rand(60, 3, 4, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     with torch.no_grad():
         logits = model(x)

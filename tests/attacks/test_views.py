@@ -5,7 +5,7 @@ import torch
 
 import lab
 from lab.attacks import views
-from tests.conftest import Small, images
+from tests.support.nets import Small, images
 
 
 def test_the_first_scale_is_the_image_itself():

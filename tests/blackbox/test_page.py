@@ -10,7 +10,7 @@ from lab.experiments.blackbox.curves import prepare, scored
 from lab.experiments.blackbox.oracle import labels_of
 from lab.experiments.blackbox.substitute import Substitute, balanced, copy_oracle
 from lab.images import encode
-from tests.ui.test_pages import app, open_page, settle, table, verdict
+from tests.support.pages import app, open_page, settle, table, verdict
 
 QUICK = {"o_rounds": "1", "o_epochs": "1", "o_initial": "20", "o_tests": "100"}
 

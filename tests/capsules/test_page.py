@@ -16,7 +16,7 @@ from lab.defenses.detect import Reconstruction, capsules_of, scores
 from lab.experiments.capsules import TRANSFER, VOTE, WHITE, WORST, Rivals, compare, worst_of
 from lab.experiments.defenses.attackers import Attackers, Detection, detected
 from lab.ui.pages.capsules import page as body
-from tests.ui.test_pages import open_page, settle, table, verdict
+from tests.support.pages import open_page, settle, table, verdict
 
 EPS, STEPS = 0.3, 3
 

@@ -11,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 import lab
 from lab.experiments.clever.distances import reached
 from lab.ui.pages.clever import page as body
-from tests.ui.test_pages import open_page, settle, table, verdict
+from tests.support.pages import open_page, settle, table, verdict
 
 MODEL = "Fully connected net, 100-100, MNIST"
 SMALL = {"batches": 12, "samples": 8}

@@ -12,18 +12,9 @@ import lab
 from lab.cli import main
 from lab.experiments.clever.score import endpoint
 from lab.types import GoalError, ModelError, ParamError
-from tests.conftest import images
+from tests.support.nets import Linear, images
 
 DUAL = {1: math.inf, 2: 2, math.inf: 1}
-
-
-class Linear(torch.nn.Module):
-    def __init__(self, seed=0):
-        super().__init__()
-        self.w = torch.nn.Parameter(torch.randn(4, 192, generator=torch.Generator().manual_seed(seed)))
-
-    def forward(self, x):
-        return x.flatten(1) @ self.w.T
 
 
 @pytest.mark.parametrize("norm", [1, 2, math.inf])

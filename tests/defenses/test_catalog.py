@@ -12,7 +12,7 @@ from lab.defenses.catalog import CATALOG, defend
 from lab.defenses.preprocess import Jpeg, Median, ResizePad, TotalVariation
 from lab.images import encode, from_picture
 from lab.types import ParamError
-from tests.conftest import images
+from tests.support.nets import images
 
 
 def total_variation(u):

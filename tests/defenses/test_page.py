@@ -14,7 +14,7 @@ from lab.defenses.smoothing import certify
 from lab.experiments.defenses.attackers import Attackers, transformed
 from lab.experiments.defenses.leaderboard import accuracies
 from lab.ui.pages.defenses import guards
-from tests.ui.test_pages import open_page, settle, table, verdict
+from tests.support.pages import open_page, settle, table, verdict
 
 FEW = {"d_count_mnist": "20", "d_steps_mnist": "10"}
 

@@ -19,7 +19,7 @@ from lab.models.cards import Card
 from lab.models.weights import save_weights
 from lab.training import session
 from lab.training.fit import Epoch, fit
-from tests.ui.test_pages import ROOT, settle, verdict
+from tests.support.pages import ROOT, settle, verdict
 
 QUERY = {"t_net": "Fully connected, 100-100", "t_rule": "FGSM half and half", "t_epochs": "2"}
 IMAGES = "t_images_mnist_bundled"

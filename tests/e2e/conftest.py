@@ -1,52 +1,26 @@
-"""A running app and a real Chromium."""
+"""Fixtures of the browser tests: Chromium, a running app, and a visitor who must see no error."""
 
 from __future__ import annotations
 
 import os
-import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
-from urllib.error import URLError
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, sync_playwright
 
-ROOT = Path(__file__).resolve().parents[2]
-ARGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--use-fake-device-for-media-stream",
-    "--use-fake-ui-for-media-stream",
-]
-PATHS = ("attack", "compare", "representations", "transfer", "blackbox", "clever", "robustness", "defenses", "capsules")
-"""Of the pages but the first."""
-REST = "[data-testid=stApp][data-test-connection-state=CONNECTED][data-test-script-state=notRunning]"
-
-
-def chromium() -> str:
-    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if found is None:
-        missing = "Chromium is missing: install it (Debian: apt install chromium) to run the browser tests"
-        if os.environ.get("CI"):
-            pytest.fail(missing)
-        pytest.skip(missing)
-    return found
+from tests.support.browser import ARGS, Visitor, chromium, served
 
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
+    path = chromium()
+    if path is None:
+        missing = "Chromium is missing: install it (Debian: apt install chromium) to run the browser tests"
+        if os.environ.get("CI"):
+            pytest.fail(missing)
+        pytest.skip(missing)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium(), args=ARGS)
+        browser = playwright.chromium.launch(executable_path=path, args=ARGS)
         yield browser
         browser.close()
 
@@ -54,81 +28,8 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
     """The address of an app that nobody has visited yet."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [
-        sys.executable,
-        "-m",
-        "streamlit",
-        "run",
-        "app.py",
-        "--server.headless",
-        "true",
-        "--server.port",
-        str(port),
-    ]
-    app = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    url = f"http://127.0.0.1:{port}"
-    try:
-        _wait_healthy(url, app)
+    with served() as url:
         yield url
-    finally:
-        app.terminate()
-        app.wait(20)
-
-
-def _wait_healthy(url: str, app: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 90
-    while time.monotonic() < deadline and app.poll() is None:
-        try:
-            with urllib.request.urlopen(f"{url}/_stcore/health", timeout=5) as answer:
-                if answer.status == 200:
-                    return
-        except (URLError, OSError):
-            time.sleep(0.3)
-    pytest.fail("the app did not start")
-
-
-class Visitor:
-    """One person's browser: a context of its own, and the errors that its pages reported."""
-
-    def __init__(self, browser: Browser, server: str, width: int = 1400) -> None:
-        self.context: BrowserContext = browser.new_context(
-            viewport={"width": width, "height": 1000}, permissions=["camera"], accept_downloads=True
-        )
-        self.page: Page = self.context.new_page()
-        self.server = server
-        self.errors: list[str] = []
-        self.page.on("pageerror", lambda e: self.errors.append(str(e)))
-        self.page.on("requestfailed", lambda r: self.errors.append(f"failed: {r.url}"))
-        self.page.on("response", lambda r: self._answer(r.status, r.url))
-
-    def _answer(self, status: int, url: str) -> None:
-        # Streamlit looks for its server below the page's own path first, and then finds it at the root
-        if status >= 400 and not any(f"/{page}/_stcore/" in url for page in PATHS):
-            self.errors.append(f"{status}: {url}")
-
-    def open(self, path: str) -> Page:
-        self.page.goto(self.server + path)
-        self.page.wait_for_selector("[data-testid=stMain] :is(h3, h4)", timeout=120_000)
-        self.rest()
-        return self.page
-
-    def rest(self) -> None:
-        """Waits until the script and its jobs are done."""
-        self.page.wait_for_selector(REST, timeout=120_000)
-        self.page.wait_for_function(
-            f"""() => document.querySelector({REST!r})
-                && !document.querySelector('[class*=st-key-working_]')
-                && !document.querySelector('[data-testid=stSkeleton]')
-                && !document.querySelector('[data-stale=true]')""",
-            timeout=180_000,
-        )
-        assert not self.page.locator("[data-testid=stException]").count(), self.page.inner_text("body")
-
-    def verdict(self) -> str:
-        return self.page.locator(".st-key-result h3").inner_text()
 
 
 @pytest.fixture

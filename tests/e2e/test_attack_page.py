@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import io
 import json
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, expect
 
 import lab
 from lab.figures.pictures import amplify
 from lab.images import bytes_of
-from tests.e2e.conftest import Visitor
+from tests.support.browser import Visitor, pixels
 
 pytestmark = pytest.mark.e2e
 CAT = "/attack?image=Tabby+cat&attack=FGSM&eps=8%2F255&target=espresso"
@@ -25,16 +24,6 @@ def expected() -> tuple[torch.Tensor, lab.Result, tuple[str, ...]]:
     model = lab.load_model("imagenet/efficientnet_lite0")
     x = lab.load_picture("cat", model.card)
     return x, lab.attack("fgsm", model, x, model(x).argmax(1), target=967, eps="8/255"), model.card.classes
-
-
-def pixels(page: Page, alt: str) -> np.ndarray:
-    """What the browser fetched for a picture, and that it is shown pixel for pixel."""
-    shown = page.locator(f"img[alt^='{alt}']").first
-    assert shown.evaluate("i => i.naturalWidth === Math.round(i.getBoundingClientRect().width)")
-    answer = page.request.get(shown.evaluate("i => i.src"))
-    picture = Image.open(io.BytesIO(answer.body()))
-    assert picture.format == "PNG"
-    return np.asarray(picture.convert("RGB"))
 
 
 def test_the_first_visit_by_a_link_finds_the_whole_app(visit: Visitor) -> None:

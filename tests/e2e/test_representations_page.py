@@ -11,8 +11,7 @@ from lab.experiments.representations.activations import activations
 from lab.figures.pictures import enlarge
 from lab.figures.representations import sheet
 from lab.images import bytes_of
-from tests.e2e.conftest import Visitor
-from tests.e2e.test_attack_page import pixels
+from tests.support.browser import Visitor, pixels
 
 pytestmark = pytest.mark.e2e
 STAGE = "net._blocks.3"

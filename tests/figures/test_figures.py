@@ -17,7 +17,7 @@ from lab.figures.film import Told, best_so_far, film
 from lab.figures.formulas import SYMBOLS, letters, printed
 from lab.images import bytes_of
 from lab.types import Frame
-from tests.conftest import Small, images
+from tests.support.nets import Small, images
 
 CLASSES = [f"class {k}" for k in range(10)]
 

@@ -12,18 +12,10 @@ from lab.models.catalog import CATALOG, SHIPPED, find_model, load_shipped
 from lab.models.imagenet import LITE_SIZES, TORCHVISION
 from lab.predict import classes_of
 from lab.types import ModelError
+from tests.support.refusals import refused
 
 BUNDLED = [key for key, spec in CATALOG.items() if spec.card().bundled]
 WEIGHTS = lab.assets.ASSETS / "weights"
-
-
-def refused(call, *telling):
-    with pytest.raises(ModelError) as caught:
-        call()
-    text = str(caught.value)
-    assert len(text.splitlines()) == 1
-    for part in telling:
-        assert part in text
 
 
 def test_the_catalogue_has_what_works_offline_first():
@@ -106,7 +98,8 @@ def test_the_fit_of_torchvision_models_is_torchvisions():
     "key", ["nope", "mnist/nope", "cnn", "", "imagenet", "imagenet/", "imagenet/nope", "imagenet/fcn_resnet50", None]
 )
 def test_unknown_model(key):
-    refused(lambda: lab.load_model(key), f"there is no model '{key}': the lab has ", "efficientnet_lite0")
+    with refused(ModelError, f"there is no model '{key}': the lab has ", "efficientnet_lite0"):
+        lab.load_model(key)
 
 
 @pytest.fixture
@@ -133,19 +126,22 @@ def test_a_copy_of_a_shipped_model_loads(shipped):
 )
 def test_damaged_weights(shipped, damage, telling):
     shipped.write_bytes(damage(shipped.read_bytes()))
-    refused(lambda: load_shipped(shipped), telling)
+    with refused(ModelError, telling):
+        load_shipped(shipped)
 
 
 def test_missing_weights(shipped):
     shipped.unlink()
-    refused(lambda: load_shipped(shipped), "there is no weights file")
+    with refused(ModelError, "there is no weights file"):
+        load_shipped(shipped)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"{", b"[]", b"[1]", b"3", b"\xff\xfe\x00"])
 def test_a_damaged_card(shipped, content):
     card = shipped.with_suffix(".json")
     card.unlink() if content is None else card.write_bytes(content)
-    refused(lambda: load_shipped(shipped), "the model card cnn.json is ", "restore it from the repository")
+    with refused(ModelError, "the model card cnn.json is ", "restore it from the repository"):
+        load_shipped(shipped)
 
 
 @pytest.mark.parametrize(("name", "value"), [("classes", None), ("input_shape", []), ("robust", [{}]), ("name", None)])
@@ -156,4 +152,5 @@ def test_an_incomplete_card(shipped, name, value):
     else:
         told[name] = value
     shipped.with_suffix(".json").write_text(json.dumps(told))
-    refused(lambda: load_shipped(shipped), "the model card cnn.json is incomplete")
+    with refused(ModelError, "the model card cnn.json is incomplete"):
+        load_shipped(shipped)

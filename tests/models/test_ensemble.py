@@ -7,7 +7,7 @@ from torch import nn
 import lab
 from lab.models.ensemble import Ensemble
 from lab.types import Goal, ModelError, ParamError
-from tests.conftest import Small, images
+from tests.support.nets import Small, images
 
 FUSES = pytest.mark.parametrize("fuse", ["logits", "probabilities", "loss"])
 

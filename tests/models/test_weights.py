@@ -7,6 +7,7 @@ from safetensors.torch import save_file
 from lab.models.nets import build
 from lab.models.weights import load_into, read_tensors, save_weights
 from lab.types import ModelError
+from tests.support.refusals import refused
 
 SHAPE = (1, 8, 8)
 
@@ -49,12 +50,12 @@ def test_half_precision_halves_the_file_and_loads_as_float32(net, file, tmp_path
         assert torch.equal(a.half().float(), b)
 
 
-def refused(path, message, architecture="mlp", classes=3):
+def not_loaded(path, *words, architecture="mlp", classes=3):
+    """Expects that a file is refused in these words and that the net stays as it was."""
     net = build(architecture, SHAPE, classes)
     before = {k: v.clone() for k, v in net.state_dict().items()}
-    with pytest.raises(ModelError, match=message) as caught:
+    with refused(ModelError, *words):
         load_into(net, path)
-    assert "\n" not in str(caught.value)
     assert all(torch.equal(before[k], v) for k, v in net.state_dict().items())
 
 
@@ -62,13 +63,13 @@ def refused(path, message, architecture="mlp", classes=3):
 def test_a_truncated_file_is_refused(file, share):
     whole = file.read_bytes()
     file.write_bytes(whole[: int(share * len(whole))])
-    refused(file, "not a whole safetensors file")
+    not_loaded(file, "not a whole safetensors file")
 
 
 def test_noise_is_refused(tmp_path):
     path = tmp_path / "noise.safetensors"
     path.write_bytes(bytes(range(256)) * 10)
-    refused(path, "not a whole safetensors file")
+    not_loaded(path, "not a whole safetensors file")
 
 
 class Bomb:
@@ -79,20 +80,20 @@ class Bomb:
 def test_pickles_are_refused_and_never_opened(net, tmp_path):
     path = tmp_path / "net.pt"
     torch.save(net.state_dict(), path)
-    refused(path, "is a pickle")
+    not_loaded(path, "is a pickle")
     for protocol in (2, 4, 5):
         path.write_bytes(pickle.dumps(Bomb(), protocol=protocol))
-        refused(path, "is a pickle")
+        not_loaded(path, "is a pickle")
     path.write_bytes(pickle.dumps(Bomb(), protocol=0))
-    refused(path, "not a whole safetensors file")
+    not_loaded(path, "not a whole safetensors file")
 
 
 def test_another_architecture_is_refused(file, net):
-    refused(file, "another architecture: it lacks", architecture="cnn")
-    refused(file, "another architecture: .* is .* instead of", classes=4)
+    not_loaded(file, "another architecture: it lacks", architecture="cnn")
+    not_loaded(file, "another architecture: ", " is ", " instead of ", classes=4)
     tensors = net.state_dict() | {"extra": torch.zeros(1)}
     save_file(tensors, file)
-    refused(file, "another architecture: it has extra besides")
+    not_loaded(file, "another architecture: it has extra besides")
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
@@ -100,19 +101,19 @@ def test_nan_and_infinity_are_refused(net, file, bad):
     with torch.no_grad():
         net[1].bias[2] = bad
     save_weights(net, file)
-    refused(file, "NaN or infinity in 1.bias")
+    not_loaded(file, "NaN or infinity in 1.bias")
 
 
 def test_numbers_too_large_for_half_precision_are_refused_when_loaded(net, file):
     with torch.no_grad():
         net[1].bias[2] = 1e6
     save_weights(net, file, dtype=torch.float16)
-    refused(file, "NaN or infinity")
+    not_loaded(file, "NaN or infinity")
 
 
 def test_a_missing_file_and_a_folder_are_refused(tmp_path):
-    refused(tmp_path / "none.safetensors", "no weights file")
-    refused(tmp_path, "no weights file")
+    not_loaded(tmp_path / "none.safetensors", "no weights file")
+    not_loaded(tmp_path, "no weights file")
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(net, file, monkeypatch):

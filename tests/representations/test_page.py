@@ -12,7 +12,7 @@ import lab
 from lab.experiments.representations.activations import depth
 from lab.experiments.representations.lipschitz import bound, operator_norms
 from lab.ui.pages.representations import page as body
-from tests.ui.test_pages import MNIST, open_page, settle, verdict
+from tests.support.pages import MNIST, open_page, settle, verdict
 
 
 def page(**query: str) -> AppTest:

@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 import lab
 from lab.experiments.robustness.curves import Outcome, evaluate
 from lab.ui.pages.robustness import believed, setup
-from tests.ui.test_pages import open_page, settle, table, verdict
+from tests.support.pages import open_page, settle, table, verdict
 
 KEYS = ("mnist/mlp", "mnist/cnn_distilled")
 

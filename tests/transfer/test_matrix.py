@@ -5,30 +5,19 @@ import json
 import pytest
 import torch
 from scipy.stats import binomtest
-from torch import nn
 
 import lab
 from lab.cli import main
 from lab.experiments.transfer.matrix import stream
 from lab.models.cards import resized
 from lab.types import DataError, ModelError
-from tests.conftest import Small, images
-
-
-class Linear(nn.Module):
-    def __init__(self, seed):
-        super().__init__()
-        rng = torch.Generator().manual_seed(seed)
-        self.w = nn.Parameter(torch.randn(4, 192, generator=rng))
-
-    def forward(self, x):
-        return x.flatten(1) @ self.w.T
+from tests.support.nets import Linear, Small, images
 
 
 def case():
-    one = Linear(0)
-    two = Linear(0)
-    two.w.data += 0.3 * Linear(1).w.data
+    one = Linear(seed=0)
+    two = Linear(seed=0)
+    two.w.data += 0.3 * Linear(seed=1).w.data
     x = images(60, 3)
     with torch.no_grad():
         return {"one": one, "two": two}, x, one(x).argmax(1)

@@ -14,7 +14,7 @@ import lab
 from lab.experiments.transfer import szegedy
 from lab.experiments.transfer.agreement import agreement
 from lab.ui.pages.transfer import page as body
-from tests.ui.test_pages import open_page, settle, table, verdict
+from tests.support.pages import open_page, settle, table, verdict
 
 KEYS = ["mnist/softmax", "mnist/mlp", "mnist/cnn"]
 

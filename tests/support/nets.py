@@ -1,8 +1,7 @@
-"""Shared fixtures: small models with known behaviour, and thread settings that keep tests quick."""
+"""Small models with known behaviour, and images for them."""
 
 from __future__ import annotations
 
-import pytest
 import torch
 from torch import Tensor, nn
 
@@ -23,9 +22,19 @@ class Small(nn.Module):
         return self.head(torch.tanh(self.conv(x - 0.5)).flatten(1))
 
 
-@pytest.fixture
-def small() -> type[Small]:
-    return Small
+class Linear(nn.Module):
+    """logits = Wx + b with fixed random weights, so that every distance to a boundary is known."""
+
+    def __init__(
+        self, classes: int = 4, values: int = 192, seed: int = 0, scale: float = 1.0, dtype: torch.dtype = torch.float32
+    ) -> None:
+        super().__init__()
+        rng = torch.Generator().manual_seed(seed)
+        self.w = nn.Parameter(scale * torch.randn(classes, values, generator=rng, dtype=dtype))
+        self.b = nn.Parameter(torch.zeros(classes, dtype=dtype))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.flatten(1) @ self.w.T + self.b
 
 
 def images(n: int, channels: int = 3, size: int = 8, seed: int = 0) -> Tensor:
