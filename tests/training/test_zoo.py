@@ -1,19 +1,20 @@
 """The shipped weights: every file loads into the net of its recipe, and its card tells the truth about it."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from lab.assets import ASSETS
 from lab.images import from_bytes
 from lab.models.nets import build, count_parameters
 from lab.models.weights import load_into
 from lab.training.fit import accuracy
-from lab.training.recipe import WEIGHTS, load_recipe
+from lab.training.recipe import load_recipe
 
-DATASETS = Path(__file__).parents[2] / "assets" / "datasets"
+DATASETS = ASSETS / "datasets"
+WEIGHTS = ASSETS / "weights"
 KEYS = sorted(str(p.relative_to(WEIGHTS).with_suffix("")) for p in WEIGHTS.glob("*/*.safetensors"))
 
 
