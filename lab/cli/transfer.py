@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from lab.cli import options
@@ -30,7 +29,7 @@ def add(commands: options.Commands) -> None:
 def run(args: argparse.Namespace) -> None:
     """Prints how often the images made on each model (rows) fool every model (columns)."""
     from lab.attacks.catalog import find_attack
-    from lab.experiments.transfer.matrix import stream
+    from lab.experiments.transfer.matrix import Matrix, stream
 
     params = options.pairs(args.param)
     find_attack(args.attack).build(**params)
@@ -38,29 +37,21 @@ def run(args: argparse.Namespace) -> None:
     width = max(map(len, models))
     record: dict[str, Any] = {}
     try:
-        for matrix in stream(models, models, images.x, images.y, args.attack, seed=args.seed, **params):
-            record = {
-                "attack": args.attack,
-                "params": params,
-                "dataset": args.dataset,
-                "images": matrix.n,
-                "sources": matrix.sources,
-                "targets": matrix.targets,
-                "cells": [[asdict(cell) for cell in row] for row in matrix.cells],
-                "distortion": matrix.distortion,
-            }
+        for transfer in stream(models, models, images.x, images.y, args.attack, seed=args.seed, **params):
+            given = tuple(params.items())
+            record = Matrix(transfer, args.attack, given, args.seed, args.dataset, tuple(images.ids)).record()
             if args.json != "-":
-                say(_row(args.attack, matrix, width))
+                say(_row(args.attack, transfer, width))
     finally:  # a run that is stopped keeps what it had
         if args.json is not None and record:
             write(record, args.json)
 
 
-def _row(attack: str, matrix: Transfer, width: int) -> str:
+def _row(attack: str, transfer: Transfer, width: int) -> str:
     """The newest row of a growing matrix; its head as long as there is none."""
-    if not matrix.sources:
-        head = " " * width + "".join(f"  {name:>{max(6, len(name))}}" for name in matrix.targets)
-        counted = f"{attack}, {matrix.n} images that all of these class right"
+    if not transfer.sources:
+        head = " " * width + "".join(f"  {name:>{max(6, len(name))}}" for name in transfer.targets)
+        counted = f"{attack}, {transfer.n} images that all of these class right"
         return f"{counted}; share that the column's model misclassifies\n{head}"
-    cells = zip(matrix.cells[-1], matrix.targets, strict=True)
-    return f"{matrix.sources[-1]:<{width}}" + "".join(f"  {c.success:>{max(6, len(t))}.1%}" for c, t in cells)
+    cells = zip(transfer.cells[-1], transfer.targets, strict=True)
+    return f"{transfer.sources[-1]:<{width}}" + "".join(f"  {c.success:>{max(6, len(t))}.1%}" for c, t in cells)

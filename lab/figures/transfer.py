@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import plotly.graph_objects as go
 
 from lab.experiments.transfer.matrix import Cell, Transfer
+from lab.experiments.transfer.sweep import Point
 from lab.figures.style import ADVERSARIAL, CLEAN, CONTROL, OTHERS, SEQUENTIAL, TARGET, finish
 
 What = Literal["success", "agreement", "same"]
@@ -16,13 +16,13 @@ ROW = 46
 """Height of a row of the matrix in pixels."""
 
 
-def matrix(found: Transfer, names: Mapping[str, str], what: What = "success") -> go.Figure:
+def matrix(transfer: Transfer, names: Mapping[str, str], what: What = "success") -> go.Figure:
     """Sources as rows, targets as columns, values printed in the cells; a click on a cell selects it.
 
-    A model shown its own images is outlined. Each point's customdata are the numbers of source and target.
+    A model shown its own images is outlined. Each point's customdata are the keys of source and target.
     """
-    values = [[_value(cell, what) for cell in row] for row in found.cells]
-    rows, columns = [_short(s) for s in found.sources], [_short(t) for t in found.targets]
+    values = [[_value(cell, what) for cell in row] for row in transfer.cells]
+    rows, columns = [_short(s) for s in transfer.sources], [_short(t) for t in transfer.targets]
     figure = go.Figure()
     figure.add_heatmap(
         z=values,
@@ -36,23 +36,23 @@ def matrix(found: Transfer, names: Mapping[str, str], what: What = "success") ->
         xgap=2,
         ygap=2,
     )
-    for s, cells in enumerate(found.cells):
+    for s, cells in enumerate(transfer.cells):
         for t, cell in enumerate(cells):
             value = values[s][t]
-            told = "–" if value is None else f"<b>{value:.0%}</b>"
+            text = "–" if value is None else f"<b>{value:.0%}</b>"
             if what == "success":
-                told += f"<br><span style='font-size:9px'>{100 * cell.low:.0f}–{100 * cell.high:.0f}</span>"
+                text += f"<br><span style='font-size:9px'>{100 * cell.low:.0f}–{100 * cell.high:.0f}</span>"
             figure.add_annotation(
                 x=columns[t],
                 y=rows[s],
-                text=told,
+                text=text,
                 showarrow=False,
                 font={
                     "color": "black" if value is not None and value > 0.55 else "white",
                     "size": 13 - 2 * (len(columns) > 5),
                 },
             )
-            if found.sources[s] == found.targets[t]:
+            if transfer.sources[s] == transfer.targets[t]:
                 edges = {"x0": t - 0.48, "x1": t + 0.48, "y0": s - 0.48, "y1": s + 0.48}
                 figure.add_shape(type="rect", **edges, line={"color": ADVERSARIAL, "width": 3})
     where = [(s, t) for s in range(len(rows)) for t in range(len(columns))]
@@ -61,8 +61,8 @@ def matrix(found: Transfer, names: Mapping[str, str], what: What = "success") ->
         y=[rows[s] for s, _ in where],
         mode="markers",
         marker={"symbol": "square", "size": ROW - 6, "opacity": 0},
-        customdata=where,
-        text=[_told(found, s, t, names) for s, t in where],
+        customdata=[(transfer.sources[s], transfer.targets[t]) for s, t in where],
+        text=[_hover(transfer, s, t, names) for s, t in where],
         hovertemplate="%{text}<extra></extra>",
     )
     figure.update_xaxes(title="shown to", side="top", tickangle=-30 if len(columns) > 4 else 0)
@@ -81,35 +81,16 @@ def _value(cell: Cell, what: What) -> float | None:
     return value
 
 
-def _told(found: Transfer, s: int, t: int, names: Mapping[str, str]) -> str:
-    cell = found.cells[s][t]
+def _hover(transfer: Transfer, s: int, t: int, names: Mapping[str, str]) -> str:
+    cell = transfer.cells[s][t]
     alike = "" if cell.agreement is None else f"<br>the same wrong class where both are fooled: {cell.agreement:.0%}"
     return (
-        f"made on {names[found.sources[s]]}, shown to {names[found.targets[t]]}:<br>"
-        f"{cell.fooled} of {found.n} fooled, {cell.success:.1%} (95%: {cell.low:.1%} to {cell.high:.1%}){alike}"
+        f"made on {names[transfer.sources[s]]}, shown to {names[transfer.targets[t]]}:<br>"
+        f"{cell.fooled} of {transfer.n} fooled, {cell.success:.1%} (95%: {cell.low:.1%} to {cell.high:.1%}){alike}"
     )
 
 
-@dataclass(frozen=True)
-class Point:
-    """One setting of a sweep: the number that was varied, and how the images do.
-
-    Attributes:
-        at: the number.
-        source: share of the images that fool the model they were made on.
-        targets: the share that fools a model they were not made on, averaged over those models.
-        low: lower end of its 95% interval, all targets' images taken together.
-        high: upper end.
-    """
-
-    at: float
-    source: float
-    targets: float
-    low: float
-    high: float
-
-
-def sweep(lines: Mapping[str, Sequence[Point]], axis: str, *, log: bool = False) -> go.Figure:
+def sweep(lines: Mapping[str, Sequence[Point]], axis: str) -> go.Figure:
     """Success on the source (dotted) and on the models that were never touched (solid), per attack."""
     figure = go.Figure()
     for (name, points), colour in zip(lines.items(), (ADVERSARIAL, CLEAN, TARGET, *OTHERS), strict=False):
@@ -135,28 +116,28 @@ def sweep(lines: Mapping[str, Sequence[Point]], axis: str, *, log: bool = False)
             line={"color": colour, "dash": "dot"},
             hovertemplate="%{x:g}: %{y:.1%}<extra>" + name + ", its own model</extra>",
         )
-    figure.update_xaxes(title=axis, type="log" if log else "linear")
+    figure.update_xaxes(title=axis)
     figure.update_yaxes(title="images misclassified", range=[0, 1.03], tickformat=".0%")
     return finish(figure, height=400, legend=True).update_layout(margin={"t": 64})
 
 
-def bars(found: Mapping[str, Cell], highlighted: Sequence[str]) -> go.Figure:
+def bars(cells: Mapping[str, Cell], highlighted: Sequence[str]) -> go.Figure:
     """Success on one held-out model, by what the images were made on."""
     figure = go.Figure()
     figure.add_bar(
-        x=[cell.success for cell in found.values()],
-        y=list(found),
+        x=[cell.success for cell in cells.values()],
+        y=list(cells),
         orientation="h",
-        marker_color=[ADVERSARIAL if name in highlighted else CONTROL for name in found],
+        marker_color=[ADVERSARIAL if name in highlighted else CONTROL for name in cells],
         error_x={
-            "array": [cell.high - cell.success for cell in found.values()],
-            "arrayminus": [cell.success - cell.low for cell in found.values()],
+            "array": [cell.high - cell.success for cell in cells.values()],
+            "arrayminus": [cell.success - cell.low for cell in cells.values()],
         },
-        text=[f"{cell.success:.0%}" for cell in found.values()],
+        text=[f"{cell.success:.0%}" for cell in cells.values()],
         textposition="inside",
         insidetextanchor="start",
         hovertemplate="%{y}: %{x:.1%}<extra></extra>",
     )
     figure.update_xaxes(title="images misclassified by the held-out model", range=[0, 1.03], tickformat=".0%")
     figure.update_yaxes(autorange="reversed")
-    return finish(figure, height=110 + 34 * len(found))
+    return finish(figure, height=110 + 34 * len(cells))

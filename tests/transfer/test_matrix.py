@@ -8,8 +8,10 @@ from scipy.stats import binomtest
 
 import lab
 from lab.cli import main
-from lab.experiments.transfer.matrix import stream
+from lab.experiments.transfer.matrix import Matrix, stream
+from lab.experiments.transfer.sweep import sweep
 from lab.models.cards import resized
+from lab.progress import Cancelled, Progress
 from lab.types import DataError, ModelError
 from tests.support.nets import Linear, Small, images
 
@@ -70,11 +72,11 @@ def test_models_of_different_sizes_are_compared_by_resizing_the_picture():
 
 def test_a_cancelled_run_gives_the_sources_that_are_done():
     models, x, y = case()
-    told = []
-    found = lab.transfer(
-        models, models, x, y, "bim", cancel=lambda: len(told) > 1, watch=lambda share, name: told.append(name)
-    )
+    at_work = []
+    progress = Progress(lambda share, names: at_work.append(names[0]), stop=lambda: "two" in at_work)
+    found = lab.transfer(models, models, x, y, "bim", progress=progress)
     assert found.sources == ("one",)
+    assert not found.complete
     assert found.predictions.shape == (1, 2, found.n)
 
 
@@ -94,7 +96,10 @@ def test_the_command_prints_the_matrix_and_writes_it(tmp_path, capsys):
     asked = ["transfer", "--models", "mnist/softmax,mnist/mlp", "--attack", "fgsm", "--dataset", "mnist"]
     assert main([*asked, "--limit", "40", "--param", "eps=0.2", "--json", str(file)]) == 0
     told = json.loads(file.read_text())
-    assert told["sources"] == ["mnist/softmax", "mnist/mlp"]
+    data = lab.load_data("mnist").rows(slice(0, 40))
+    found = lab.transfer(told["sources"], told["sources"], data.x, data.y, "fgsm", eps=0.2)
+    assert told == Matrix(found, "fgsm", (("eps", "0.2"),), 0, "mnist", tuple(data.ids)).record()
+    assert told["complete"]
     out = capsys.readouterr().out
     assert f"{told['cells'][1][0]['success']:.1%}" in out
     assert main(["transfer", "--models", "mnist/cnn,fashion_mnist/cnn", "--attack", "fgsm", "--dataset", "mnist"]) == 2
@@ -115,10 +120,17 @@ def test_the_matrix_grows_source_by_source_and_a_stopped_run_keeps_what_it_had()
     grown = list(stream(models, models, x, y, "bim", eps=0.1))
     assert [found.sources for found in grown] == [(), ("one",), ("one", "two")]
     assert grown[1].cells[0] == grown[2].cells[0]
-    calls = iter(range(10_000))
-    stopped = lab.transfer(models, models, x, y, "bim", eps=0.1, steps=5, cancel=lambda: next(calls) > 7)
+    assert [found.complete for found in grown] == [False, False, True]
+    asked = []
+
+    def in_the_second_attack():
+        asked.append(None)
+        return len(asked) > 9
+
+    stopped = lab.transfer(models, models, x, y, "bim", eps=0.1, steps=5, progress=Progress(stop=in_the_second_attack))
     assert stopped.sources == ("one",)
     assert stopped.n == grown[-1].n
+    assert not stopped.complete
 
 
 def test_agreement_is_counted_on_the_images_that_fool_both_and_same_on_those_that_fool_the_source():
@@ -150,9 +162,55 @@ def test_a_stopped_command_keeps_the_rows_it_had(tmp_path, monkeypatch, capsys):
         yield next(rows)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("lab.cli.stream", stopped)
+    monkeypatch.setattr("lab.experiments.transfer.matrix.stream", stopped)
     assert main([*given, "--json", str(file)]) == 130
     told = json.loads(file.read_text(encoding="utf-8"))
     assert told["sources"] == ["mnist/softmax"]
+    assert not told["complete"]
     assert len(told["cells"]) == 1
     assert "mnist/softmax" in capsys.readouterr().out
+
+
+def test_the_record_and_the_rows_hold_every_cell_and_what_they_depend_on():
+    models, x, y = case()
+    found = lab.transfer(models, models, x, y, "bim", eps=0.02, seed=3)
+    matrix = Matrix(found, "bim", (("eps", 0.02),), 3, "mine", tuple(f"image {k}" for k in range(60)))
+    record = json.loads(json.dumps(matrix.record()))
+    assert {k: record[k] for k in ("attack", "params", "seed", "dataset", "images", "sources", "targets")} == {
+        "attack": "bim",
+        "params": {"eps": 0.02},
+        "seed": 3,
+        "dataset": "mine",
+        "images": found.n,
+        "sources": ["one", "two"],
+        "targets": ["one", "two"],
+    }
+    assert record["ids"] == [f"image {k}" for k in found.rows.tolist()]
+    rows = matrix.rows()
+    assert [(row["source"], row["target"], row["n"]) for row in rows] == [
+        (s, t, found.n) for s in ("one", "two") for t in ("one", "two")
+    ]
+    cells = [cell for row in record["cells"] for cell in row]
+    assert [{k: row[k] for k in cells[0]} for row in rows] == cells
+
+
+def test_a_sweep_gives_the_mean_over_the_models_that_were_never_touched():
+    models, x, y = case()
+    models["three"] = Linear(0)
+    *_, points = sweep("one", models, x, y, "bim", "eps", [0.01, 0.03], steps=5)
+    for point, eps in zip(points, (0.01, 0.03), strict=True):
+        (cells,) = lab.transfer({"one": models["one"]}, models, x, y, "bim", eps=eps, steps=5).cells
+        assert point.at == eps
+        assert point.source == cells[0].success
+        assert point.targets == pytest.approx((cells[1].success + cells[2].success) / 2)
+        assert point.low <= point.targets <= point.high
+
+
+def test_a_stopped_sweep_has_no_half_measured_point():
+    models, x, y = case()
+    points = []
+    answers = sweep("one", models, x, y, "bim", "steps", [1, 2], progress=Progress(stop=lambda: bool(points)))
+    points.extend(next(answers))
+    with pytest.raises(Cancelled):
+        next(answers)
+    assert [point.at for point in points] == [1]

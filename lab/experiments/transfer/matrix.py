@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -13,7 +13,8 @@ from lab.attacks import attack as run_attack
 from lab.models.cards import Classifier, resized
 from lab.models.catalog import load_model
 from lab.predict import classes_of
-from lab.statistics import wilson
+from lab.progress import SILENT, Cancelled, Progress
+from lab.statistics import share, wilson
 from lab.types import DataError, Model, ModelError
 
 Named = Mapping[str, Model] | Sequence[Model | str]
@@ -56,6 +57,7 @@ class Transfer:
         x: the attacked images of each source [M,C,H,W], in that model's size, on the CPU.
         predictions: the classes that each target sees in them, int64 [S,T,M].
         distortion: root mean square change of a value, averaged over the images, per source.
+        complete: whether the images of every source that was asked for are here.
     """
 
     sources: tuple[str, ...]
@@ -66,6 +68,7 @@ class Transfer:
     x: Mapping[str, Tensor]
     predictions: Tensor
     distortion: tuple[float, ...]
+    complete: bool = False
 
     @property
     def success(self) -> Tensor:
@@ -88,8 +91,7 @@ def transfer(
     attack: str,
     *,
     seed: int = 0,
-    cancel: Callable[[], bool] = lambda: False,
-    watch: Callable[[float, str], None] = lambda share, message: None,
+    progress: Progress = SILENT,
     **params: Any,
 ) -> Transfer:
     """Attacks images on each source and shows them to each target.
@@ -104,8 +106,7 @@ def transfer(
         y: their classes, int64 [N].
         attack: key of the attack.
         seed: of its random numbers.
-        cancel: asked after every iterate; once True, the sources that are done are what is returned.
-        watch: told the share that is done, and what is at work.
+        progress: hears of the source at work; where it stops the work, the sources that are done are what is returned.
         **params: the attack's parameters.
 
     Source: Szegedy et al. 2013, section 4.2, tables 1 to 4; Goodfellow et al. 2015, section 8 (agreement).
@@ -121,7 +122,7 @@ def transfer(
         >>> lab.transfer(keys, keys, digits.x, digits.y, "fgsm", eps=0.1).success.tolist()
         [[0.75, 0.25], [0.25, 0.75]]
     """
-    *_, last = stream(sources, targets, x, y, attack, seed=seed, cancel=cancel, watch=watch, **params)
+    *_, last = stream(sources, targets, x, y, attack, seed=seed, progress=progress, **params)
     return last
 
 
@@ -133,11 +134,10 @@ def stream(
     attack: str,
     *,
     seed: int = 0,
-    cancel: Callable[[], bool] = lambda: False,
-    watch: Callable[[float, str], None] = lambda share, message: None,
+    progress: Progress = SILENT,
     **params: Any,
 ) -> Iterator[Transfer]:
-    """As `transfer`, told after every source: at first without any, at last with all of them."""
+    """Answers as `transfer` does after every source: at first without any, at last with all of them."""
     made, shown = _named(sources, "source"), _named(targets, "target")
     everyone = {id(model): model for model in (*made.values(), *shown.values())}.values()
     right = torch.stack([_classes(m, x) == y.cpu() for m in everyone]).all(0)
@@ -145,26 +145,31 @@ def stream(
     if not len(rows):
         raise DataError("no image is classed right by all of these models: take more images, or fewer models")
     x, y = x[rows.to(x.device)], y.cpu()[rows]
-    found = Transfer((), tuple(shown), (), rows, len(rows), {}, torch.zeros(0, len(shown), len(rows)).long(), ())
-    yield found
-    for k, (name, model) in enumerate(made.items()):
-        watch(k / len(made), name)
+    so_far = Transfer((), tuple(shown), (), rows, len(rows), {}, torch.zeros(0, len(shown), len(rows)).long(), ())
+    yield so_far
+    for k, (name, model) in enumerate(made.items(), 1):
+        part = progress.part((k - 1) / len(made), k / len(made), name)
+        try:
+            part.tell(0.0)
+        except Cancelled:
+            return
         clean = resized(x, model)
-        result = run_attack(attack, model, clean, y.to(clean.device), seed=seed, cancel=cancel, **params)
+        result = run_attack(attack, model, clean, y.to(clean.device), seed=seed, cancel=part.stop, **params)
         if not result.complete:
             return
         attacked, own = result.x.cpu(), result.predictions.cpu()
-        seen = torch.stack([own if m is model else _classes(m, attacked) for m in shown.values()])
+        predictions = torch.stack([own if m is model else _classes(m, attacked) for m in shown.values()])
         moved = (attacked - clean.cpu()).flatten(1).square().mean(1).sqrt().mean()
-        found = replace(
-            found,
-            sources=(*found.sources, name),
-            cells=(*found.cells, tuple(_cell(p, own, y) for p in seen)),
-            x={**found.x, name: attacked},
-            predictions=torch.cat([found.predictions, seen[None]]),
-            distortion=(*found.distortion, float(moved)),
+        so_far = replace(
+            so_far,
+            sources=(*so_far.sources, name),
+            cells=(*so_far.cells, tuple(_cell(p, own, y) for p in predictions)),
+            x={**so_far.x, name: attacked},
+            predictions=torch.cat([so_far.predictions, predictions[None]]),
+            distortion=(*so_far.distortion, float(moved)),
+            complete=k == len(made),
         )
-        yield found
+        yield so_far
 
 
 def _classes(model: Model, x: Tensor) -> Tensor:
@@ -172,23 +177,18 @@ def _classes(model: Model, x: Tensor) -> Tensor:
     return classes_of(model, resized(x, model))
 
 
-def _cell(seen: Tensor, by_source: Tensor, y: Tensor) -> Cell:
-    fooled = seen != y
-    both = fooled & (by_source != y)
+def _cell(predictions: Tensor, by_source: Tensor, y: Tensor) -> Cell:
+    fooled = predictions != y
     low, high = wilson(int(fooled.sum()), len(y))
-    alike = seen == by_source
+    alike = predictions == by_source
     return Cell(
         success=float(fooled.double().mean()),
         low=low,
         high=high,
         fooled=int(fooled.sum()),
-        agreement=_share(alike[both]),
-        same=_share(alike[by_source != y]),
+        agreement=share(alike[fooled & (by_source != y)]),
+        same=share(alike[by_source != y]),
     )
-
-
-def _share(hits: Tensor) -> float | None:
-    return float(hits.double().mean()) if len(hits) else None
 
 
 def _named(models: Named, role: str) -> dict[str, Model]:
@@ -198,13 +198,60 @@ def _named(models: Named, role: str) -> dict[str, Model]:
         ModelError: for no models, or a key that does not exist.
     """
     if isinstance(models, Mapping):
-        found = dict(models)
+        named = dict(models)
     else:
-        found = {}
+        named = {}
         for k, given in enumerate(models, 1):
             model = load_model(given) if isinstance(given, str) else given
             name = model.card.key if isinstance(model, Classifier) else f"{role} {k}"
-            found[name if name not in found else f"{name} ({k})"] = model
-    if not found:
+            named[name if name not in named else f"{name} ({k})"] = model
+    if not named:
         raise ModelError(f"at least one {role} model is needed")
-    return found
+    return named
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """A transfer matrix together with all that it depends on: what is kept, shown and taken away.
+
+    Attributes:
+        transfer: the matrix, as far as it came.
+        attack: key of the attack.
+        params: the attack's parameters.
+        seed: of its random numbers.
+        dataset: key of the images' data set.
+        ids: names of the images that were given [N].
+    """
+
+    transfer: Transfer
+    attack: str
+    params: tuple[tuple[str, Any], ...]
+    seed: int
+    dataset: str
+    ids: tuple[str, ...]
+
+    def record(self) -> dict[str, Any]:
+        """The matrix and what it depends on as plain values; `ids` are the names of the images that count."""
+        of = self.transfer
+        return {
+            "attack": self.attack,
+            "params": dict(self.params),
+            "seed": self.seed,
+            "dataset": self.dataset,
+            "images": of.n,
+            "ids": [self.ids[i] for i in of.rows.tolist()],
+            "complete": of.complete,
+            "sources": list(of.sources),
+            "targets": list(of.targets),
+            "cells": [[asdict(cell) for cell in row] for row in of.cells],
+            "distortion": list(of.distortion),
+        }
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The cells, one for each source and target."""
+        of = self.transfer
+        return [
+            {"source": source, "target": target, "n": of.n, **asdict(cell)}
+            for source, row in zip(of.sources, of.cells, strict=True)
+            for target, cell in zip(of.targets, row, strict=True)
+        ]
