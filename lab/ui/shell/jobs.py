@@ -175,6 +175,7 @@ def answer(
     def run(job: Job) -> T:
         for so_far in work(job.progress):
             job.partial = so_far
+        job.progress.check()  # work that was stopped may end with what it has
         return cast("T", job.partial)
 
     return outcome(slot, key, label, run, live, lane)
