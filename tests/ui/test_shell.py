@@ -1,0 +1,184 @@
+"""The shell of the pages: widgets that belong to a page, a page as one object, prose, files, links."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import pytest
+from streamlit.runtime.pages_manager import PagesManager
+from streamlit.testing.v1 import AppTest
+
+from lab.ui.pages.catalog import PAGES
+from lab.ui.pages.overview.page import PAGE as OVERVIEW
+from lab.ui.shell import links, prose
+from lab.ui.shell.ask import Ask
+from lab.ui.shell.downloads import files_of
+
+
+def form() -> None:
+    import streamlit as st
+
+    from lab.ui.shell.ask import Ask
+
+    given = st.session_state.get("given", {})
+    ask = Ask("sample", **given)
+    st.write(ask.whole("steps", "Steps", 1, 100, 5), ask.seed(), ask.toggle("full", "Full"))
+
+
+def page() -> None:
+    from dataclasses import dataclass
+
+    import streamlit as st
+
+    from lab.types import ParamError
+    from lab.ui.shell.page import Page
+
+    @dataclass(frozen=True)
+    class Setup:
+        n: int
+
+    @dataclass(frozen=True)
+    class Result:
+        values: tuple
+
+        def record(self):
+            return {"values": list(self.values)}
+
+        def rows(self):
+            return [{"value": v} for v in self.values]
+
+    def choose(ask):
+        n = ask.whole("n", "N", 0, 9, 2)
+        if n == 9:
+            raise ParamError("nine is too many")
+        return Setup(n)
+
+    def compute(setup, progress):
+        for k in range(setup.n):
+            progress.tell(k / setup.n, "counting")
+            yield Result(tuple(range(k + 1)))
+
+    Page(
+        name="sample",
+        title="Sample",
+        icon=":material/home:",
+        choose=choose,
+        compute=compute,
+        show=lambda setup, result: st.markdown(f"### counted {len(result.values)}"),
+        tabs={
+            "First": lambda setup, result: st.text("the first tab"),
+            "Second": lambda s, r: st.text("the second tab"),
+        },
+        command=lambda setup, result: f"lab count --n {setup.n}",
+    ).draw_within()
+
+
+def text(at: AppTest) -> str:
+    return " ".join(e.value for e in (*at.markdown, *at.text, *at.code, *at.error, *at.info))
+
+
+def test_a_widget_s_key_begins_with_its_page() -> None:
+    at = AppTest.from_function(form).run()
+    assert at.number_input(key="sample_steps").value == 5
+    assert at.number_input(key="sample_seed").value == 0
+    assert Ask("other").key("steps") == "other_steps"
+
+
+def test_a_widget_can_be_preset_and_locked() -> None:
+    at = AppTest.from_function(form)
+    at.session_state["given"] = {"preset": {"steps": 40}, "locked": ["seed"]}
+    at.run()
+    assert at.number_input(key="sample_steps").value == 40
+    assert not at.number_input(key="sample_steps").disabled
+    assert at.number_input(key="sample_seed").disabled
+    at.number_input(key="sample_steps").set_value(7).run()
+    assert at.number_input(key="sample_steps").value == 7
+
+
+def test_a_link_comes_before_a_preset() -> None:
+    at = AppTest.from_function(form)
+    at.session_state["given"] = {"preset": {"steps": 40}}
+    at.query_params["sample_steps"] = "9"
+    at.run()
+    assert at.number_input(key="sample_steps").value == 9
+
+
+def test_a_page_asks_answers_and_offers_what_it_measured() -> None:
+    at = AppTest.from_function(page, default_timeout=30).run()
+    assert "### counted 2" in text(at)
+    assert "the first tab" in text(at)
+    assert "the second tab" not in text(at)
+    at.session_state["sample_tabs"] = "Take away"
+    at.run()
+    assert "lab count --n 2" in text(at)
+    assert [b.label for b in at.get("download_button")] == ["Table (.csv)", "Everything (.json)"]
+
+
+def test_changed_settings_wait_for_run_and_a_link_is_then_not_theirs() -> None:
+    at = AppTest.from_function(page, default_timeout=30).run()
+    at.number_input(key="sample_n").set_value(4).run()
+    assert "### counted 2" in text(at)
+    assert "settings have changed" in text(at)
+    at.button(key="run").click().run()
+    assert "### counted 4" in text(at)
+
+
+def test_settings_that_do_not_work_are_told_in_a_sentence() -> None:
+    at = AppTest.from_function(page, default_timeout=30)
+    at.query_params["sample_n"] = "9"
+    at.run()
+    assert "Nine is too many." in text(at)
+    assert "Choose settings that work" in text(at)
+    assert at.button(key="run").disabled
+
+
+def test_the_files_hold_the_record_and_the_rows() -> None:
+    class Result:
+        def record(self) -> dict:
+            return {"a": [1, None]}
+
+        def rows(self) -> list[dict]:
+            return [{"name": "x, y", "value": 1.5}, {"name": "z", "value": None}]
+
+    table, everything = files_of(Result())
+    assert list(csv.DictReader(io.StringIO(str(table.data)))) == [
+        {"name": "x, y", "value": "1.5"},
+        {"name": "z", "value": ""},
+    ]
+    assert json.loads(everything.data) == {"a": [1, None]}
+
+
+def test_every_page_says_what_one_finds_there() -> None:
+    for page in PAGES:
+        assert page.about.endswith("."), page.name
+        assert page.icon.startswith(":material/")
+    assert len({p.name for p in (OVERVIEW, *PAGES)}) == len(PAGES) + 1
+
+
+def test_prose_fills_in_names_and_leaves_formulas(tmp_path, monkeypatch) -> None:
+    (tmp_path / "sample").mkdir()
+    (tmp_path / "sample" / "how.md").write_text("## One\nAt {n} of $\\frac{a}{b}$.\n\n## Two\nx\n", encoding="utf-8")
+    monkeypatch.setattr(prose, "PAGES", tmp_path)
+    prose.sections.cache_clear()
+    assert prose.prose("sample", "One", n=3) == "At 3 of $\\frac{a}{b}$."
+    with pytest.raises(KeyError):
+        prose.prose("sample", "Three")
+    prose.sections.cache_clear()
+
+
+def test_no_text_of_a_page_has_a_name_that_nothing_fills_in() -> None:
+    for page in PAGES:
+        assert "{" not in prose.prose(page.name, "About")
+
+
+def test_old_parameters_have_one_present_name() -> None:
+    for page, prefixes in links.OLD_PREFIXES.items():
+        for old, new in prefixes.items():
+            assert links._renewed(f"{old}x", prefixes) == f"{new}x", page
+            assert links._renewed(f"{new}x", prefixes) == f"{new}x", page
+
+
+def test_streamlit_still_has_what_the_navigation_reaches_into() -> None:
+    assert hasattr(PagesManager, "uses_pages_directory"), "Streamlit renamed it: see lab/ui/shell/navigation.py"
