@@ -10,9 +10,6 @@ from lab.cli.inputs import images_for, load_model
 from lab.cli.outputs import bar, say, write
 from lab.index import read
 
-FIELDS = ("by_target", "margin", "location", "shape", "scale", "p_value")
-"""What is written of every target."""
-
 
 def add(commands: options.Commands) -> None:
     """Declares the command."""
@@ -21,6 +18,7 @@ def add(commands: options.Commands) -> None:
     options.model(parser)
     options.dataset(parser)
     options.limit(parser, 10)
+    parser.add_argument("--start", type=int, default=0, metavar="N", help="the first of them, from 0 (default 0)")
     parser.add_argument("--norm", choices=("1", "2", "inf"), default="2")
     parser.add_argument("--quick", action="store_true", help="{batches} batches of {samples} samples".format(**quick))
     parser.add_argument("--batches", type=int, metavar="N", help="maxima per fit (default {batches})".format(**paper))
@@ -40,32 +38,27 @@ def add(commands: options.Commands) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Prints the scores of some images, each with the target that is nearest."""
+    from lab.experiments.clever.estimate import Estimate
+
     model = load_model(args.model)
     classes = model.card.classes
-    images = images_for(model.card, args.dataset, args.limit)
+    images = images_for(model.card, args.dataset, args.limit, args.start)
     budget = dict(read()["clever"]["quick" if args.quick else "paper"])
     budget |= {name: n for name, n in (("batches", args.batches), ("samples", args.samples)) if n is not None}
-    settings = {**budget, "radius": args.radius, "order": args.order, "seed": args.seed}
     with bar(f"{len(images)} images") as progress:
-        scores = lab.clever(model, images.x, norm=float(args.norm), watch=progress.tell, **settings)
-    record = {
-        "model": args.model,
-        "norm": args.norm,
-        **settings,
-        "images": [
-            {
-                "id": name,
-                "score": scores.scores[i].item(),
-                "targets": {
-                    classes[target]: {field: getattr(scores, field)[i, t].item() for field in FIELDS}
-                    for t, target in enumerate(scores.targets[i].tolist())
-                },
-            }
-            for i, name in enumerate(images.ids)
-        ],
-    }
+        scores = lab.clever(
+            model,
+            images.x,
+            norm=float(args.norm),
+            **budget,
+            radius=args.radius,
+            order=args.order,
+            seed=args.seed,
+            progress=progress,
+        )
     if args.json is not None:
-        write(record, args.json)
+        estimate = Estimate(scores, args.model, args.dataset, tuple(images.ids), classes)
+        write(estimate.record(maxima=False), args.json)
     if args.json == "-":
         return
     say(f"CLEVER on {args.model}, norm {args.norm}: an estimate of the distance to another class, no certificate")

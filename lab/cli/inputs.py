@@ -23,11 +23,11 @@ def load_model(key: str) -> Classifier:
         return models.load_model(key)
 
 
-def images_for(card: Card, dataset: str, limit: int) -> Images:
-    """The first images of a data set, fitted to a model.
+def images_for(card: Card, dataset: str, limit: int, start: int = 0) -> Images:
+    """The first images of a data set from one on, fitted to a model.
 
     Raises:
-        ParamError: for a limit below 1.
+        ParamError: for a limit below 1, or a start at which the data set has no image.
         DataError: for a data set that the model does not know the classes of.
     """
     from lab import data
@@ -37,7 +37,10 @@ def images_for(card: Card, dataset: str, limit: int) -> Images:
     task = data.CATALOG[dataset].task
     if task != card.task:
         raise lab.DataError(f"{card.key} does not know the classes of {dataset}: use a model of {task}/")
-    return data.load_data(dataset, card=card).rows(slice(0, limit))
+    images = data.load_data(dataset, card=card)
+    if not 0 <= start < len(images):
+        raise lab.ParamError(f"--start must be from 0 to {len(images) - 1}, not {start}")
+    return images.rows(slice(start, start + limit))
 
 
 def together(keys: Sequence[str], dataset: str, limit: int) -> tuple[dict[str, Classifier], Images]:

@@ -17,38 +17,37 @@ BINS = 24
 
 
 def by_target(
-    found: Clever, classes: Sequence[str], reached: Mapping[str, float], norm: str, exact: float | None = None
+    result: Clever, classes: Sequence[str], reached: Mapping[str, float], exact: float | None = None
 ) -> go.Figure:
     """The score of each target as bars, the nearest on top; the distances that attacks found as lines across.
 
     Args:
-        found: of one image.
+        result: of one image.
         classes: names of all classes.
         reached: distances that attacks found, by their names.
-        norm: "l1", "l2" or "linf".
         exact: the exact distance, where it is known.
     """
-    scores, targets = found.by_target[0].tolist(), found.targets[0].tolist()
+    scores, targets, norm = result.by_target[0].tolist(), result.targets[0].tolist(), result.sampling.norm
     order = sorted(range(len(scores)), key=lambda t: -scores[t])
     figure = go.Figure()
     figure.add_bar(
         y=[classes[targets[t]] for t in order],
-        x=[_shown(scores[t], norm) for t in order],
+        x=[_scaled(scores[t], norm) for t in order],
         orientation="h",
         marker_color=[ADVERSARIAL if t == order[-1] else CLEAN for t in order],
-        text=[written(scores[t], norm) + (" (radius)" if scores[t] >= found.radius else "") for t in order],
+        text=[written(scores[t], norm) + (" (radius)" if scores[t] >= result.sampling.radius else "") for t in order],
         textposition="inside",
         insidetextanchor="start",
-        customdata=[(found.p_value[0, t].item(),) for t in order],
+        customdata=[(result.p_value[0, t].item(),) for t in order],
         hovertemplate="%{y}: %{x:.4g}<br>p-value of the fit: %{customdata[0]:.2g}<extra></extra>",
         showlegend=False,
     )
     lines = {name: (d, "dash") for name, d in reached.items() if math.isfinite(d)}
     colours = dict(zip(lines, ("#E69F00", "#CC79A7", "#56B4E9", CONTROL), strict=False))
     for name, (distance, dash) in lines.items():
-        _line(figure, _shown(distance, norm), f"{name}: {written(distance, norm)}", colours[name], dash)
+        _line(figure, _scaled(distance, norm), f"{name}: {written(distance, norm)}", colours[name], dash)
     if exact is not None:
-        _line(figure, _shown(exact, norm), f"exact: {written(exact, norm)}", TARGET, "solid")
+        _line(figure, _scaled(exact, norm), f"exact: {written(exact, norm)}", TARGET, "solid")
     unit = " (n/255)" if norm == "linf" else ""
     figure.update_xaxes(title=f"distance in {NORM_NAMES[norm]}{unit}", rangemode="tozero")
     figure.update_yaxes(type="category")
@@ -61,7 +60,7 @@ def _line(figure: go.Figure, at: float, name: str, colour: str, dash: str) -> No
     figure.add_scatter(x=[None], y=[None], mode="lines", name=name, line={"color": colour, "dash": dash})
 
 
-def _shown(distance: float, norm: str) -> float:
+def _scaled(distance: float, norm: str) -> float:
     return distance * 255 if norm == "linf" else distance
 
 
@@ -70,15 +69,15 @@ def written(distance: float, norm: str) -> str:
     return f"{distance * 255:.3g}/255" if norm == "linf" else f"{distance:.3g}"
 
 
-def fit(found: Clever, target: int) -> go.Figure:
+def fit(result: Clever, target: int) -> go.Figure:
     """The maxima of the batches as a histogram, with the fitted density and the estimated endpoint.
 
     Args:
-        found: of one image.
+        result: of one image.
         target: the column.
     """
-    maxima = found.maxima[0, target].double().numpy()
-    location, shape, scale = (float(v[0, target]) for v in (found.location, found.shape, found.scale))
+    maxima = result.maxima[0, target].double().numpy()
+    location, shape, scale = (float(v[0, target]) for v in (result.location, result.shape, result.scale))
     figure = go.Figure()
     figure.add_histogram(
         x=maxima,
@@ -90,7 +89,7 @@ def fit(found: Clever, target: int) -> go.Figure:
     )
     if math.isfinite(shape) and scale > 0:
         spread = max(location - maxima.min(), 1e-9)
-        at = np.linspace(maxima.min() - 0.15 * spread, location, 300)
+        at = np.linspace(maxima.min() - 0.15 * spread, location, 300, endpoint=False)  # where it may be infinite
         density = stats.weibull_max.pdf(at, shape, location, scale)
         figure.add_scatter(
             x=at, y=density, mode="lines", line={"color": CLEAN, "width": 3}, name="fitted reverse Weibull"
@@ -99,25 +98,25 @@ def fit(found: Clever, target: int) -> go.Figure:
     figure.add_scatter(
         x=[None], y=[None], mode="lines", line={"color": ADVERSARIAL, "width": 3}, name=f"endpoint: {location:.4g}"
     )
-    what = "norm of the margin's gradient" if found.order == 1 else "curvature of the margin"
-    figure.update_xaxes(title=f"largest {what} in a batch of {found.samples}")
+    what = "norm of the margin's gradient" if result.sampling.order == 1 else "curvature of the margin"
+    figure.update_xaxes(title=f"largest {what} in a batch of {result.sampling.samples}")
     figure.update_yaxes(title="density")
     return finish(figure, height=380, legend=True).update_layout(margin={"t": 48})
 
 
 def convergence(counts: Sequence[int], scores: Sequence[float], norm: str, best: float | None) -> go.Figure:
-    """The score from the first so many batches alone, and the smallest distance that an attack found."""
+    """The score from the first so many batches alone, and the smallest distance that an attack result."""
     figure = go.Figure()
     figure.add_scatter(
         x=list(counts),
-        y=[_shown(s, norm) for s in scores],
+        y=[_scaled(s, norm) for s in scores],
         mode="lines+markers",
         line={"color": CLEAN, "width": 3},
         name="CLEVER",
         hovertemplate="%{x} batches: %{y:.4g}<extra></extra>",
     )
     if best is not None:
-        figure.add_hline(y=_shown(best, norm), line={"color": ADVERSARIAL, "width": 2, "dash": "dash"})
+        figure.add_hline(y=_scaled(best, norm), line={"color": ADVERSARIAL, "width": 2, "dash": "dash"})
         figure.add_scatter(
             x=[None],
             y=[None],

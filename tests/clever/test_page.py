@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import math
 
@@ -9,8 +11,11 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import lab
-from lab.experiments.clever.distances import reached
-from lab.ui.pages.clever import page as body
+from lab.experiments.clever.distances import Reached, reached
+from lab.experiments.clever.score import Clever
+from lab.ui.pages.clever import page as clever_page
+from lab.ui.pages.clever import setup
+from lab.ui.shell.downloads import Offer
 from tests.support.pages import open_page, settle, table, verdict
 
 MODEL = "Fully connected net, 100-100, MNIST"
@@ -19,8 +24,7 @@ SMALL = {"batches": 12, "samples": 8}
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(body.BUDGETS, "Quick", SMALL)
-    monkeypatch.setattr(body, "ATTACKS", ("deepfool", "fmn"))
+    monkeypatch.setitem(setup.BUDGETS, "Quick", SMALL)
     monkeypatch.setattr("lab.experiments.clever.distances.ATTACKS", ("deepfool", "fmn"))
 
 
@@ -29,7 +33,7 @@ def page(**query: str) -> AppTest:
 
 
 def tab(at: AppTest, name: str) -> AppTest:
-    at.session_state["clever_tabs"] = name
+    at.session_state[clever_page.PAGE.key("tabs")] = name
     return settle(at)
 
 
@@ -37,7 +41,7 @@ def texts(at: AppTest) -> str:
     return " ".join(m.value for m in [*at.markdown, *at.caption])
 
 
-def expected(**settings: float) -> lab.experiments.clever.score.Clever:
+def expected(**settings: float) -> Clever:
     return lab.clever(lab.load_model("mnist/mlp"), lab.load_data("mnist").x[3:4], **{**SMALL, **settings})
 
 
@@ -53,13 +57,13 @@ def test_the_verdict_is_what_the_package_measures() -> None:
 
 
 def test_in_linf_sizes_are_told_in_255ths() -> None:
-    at, found = page(k_norm="L∞"), expected(norm=math.inf, radius=0.1)
+    at, found = page(clever_norm="L∞"), expected(norm=math.inf, radius=0.1)
     assert f"**{found.scores[0] * 255:.3g}/255** in L∞" in verdict(at)
 
 
 def test_an_attack_that_gets_in_under_the_score_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    near = body.Reached("fmn", 1e-3, 5)
-    monkeypatch.setattr(body, "reached", lambda *args, **kwargs: iter([near]))
+    near = Reached("fmn", 1e-3, 5)
+    monkeypatch.setattr(clever_page, "reached", lambda *args, **kwargs: iter([near]))
     at = page()
     assert "An attack got in under the estimate" in at.error[0].value
     assert "is too large: FMN makes it see *5* at **0.001**" in verdict(at)
@@ -85,15 +89,39 @@ def test_a_linear_network_shows_the_exact_distance() -> None:
 
 
 def test_every_tab_opens_and_the_command_repeats_the_settings() -> None:
-    at = page(k_radius_l2="4.00")
+    at = page(clever_radius_l2="4.00")
     for name in ("The fit", "Convergence", "How it works"):
         assert not tab(at, name).exception
     at = tab(at, "Take away")
     command = next(c.value for c in at.code if c.value.startswith("python -m lab clever"))
     assert "--model mnist/mlp --dataset mnist" in command
-    assert "--batches 12 --samples 8 --radius 4 --order 1 --seed 0" in command
+    assert "--start 3 --limit 1 --norm 2 --batches 12 --samples 8 --radius 4 --order 1 --seed 0" in command
+
+
+def test_an_old_link_restores_the_same_settings() -> None:
+    at = page(k_norm="L1", k_radius_l1="12.00", k_budget="Own", k_batches="10", k_samples="4")
+    assert at.number_input(key=clever_page.PAGE.key("radius_l1")).value == 12
+    assert at.number_input(key=clever_page.PAGE.key("batches")).value == 10
+    assert "in L1" in verdict(at)
+
+
+def test_the_files_hold_the_scores_the_fits_and_what_attacks_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    offered: dict[str, str | bytes] = {}
+
+    def offer(stem: str, key: str, offers: tuple[Offer, ...]) -> None:
+        offered.update({each.ending: each.data for each in offers})
+
+    monkeypatch.setattr("lab.ui.shell.page.offer_files", offer)
+    tab(page(), "Take away")
+    scores, record = expected(), json.loads(offered["json"])
+    (image,) = record["images"]
+    assert image["score"] == pytest.approx(float(scores.scores[0]))
+    assert set(image["attacks"]) == {"deepfool", "fmn"}
+    assert len(image["maxima"]) == len(image["targets"]) == 9
+    table_rows = list(csv.DictReader(io.StringIO(str(offered["csv"]))))
+    assert [float(row["by_target"]) for row in table_rows] == pytest.approx(scores.by_target[0].tolist())
 
 
 def test_the_second_order_is_refused_for_a_network_with_relus() -> None:
-    at = page(k_second="true")
+    at = page(clever_second="true")
     assert "second derivative is 0" in at.error[0].value

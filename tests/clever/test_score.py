@@ -10,7 +10,9 @@ from scipy import stats
 
 import lab
 from lab.cli import main
+from lab.experiments.clever.estimate import FIELDS, Estimate
 from lab.experiments.clever.score import endpoint
+from lab.progress import Progress
 from lab.types import GoalError, ModelError, ParamError
 from tests.support.nets import Linear, images
 
@@ -79,18 +81,31 @@ def test_equal_maxima_need_no_fit():
 
 def test_a_stopped_run_keeps_the_images_that_are_done():
     calls = iter(range(10_000))
-    found = lab.clever(
-        Linear().requires_grad_(False), images(3, 3), batches=2, samples=4, cancel=lambda: next(calls) >= 3
-    )
-    assert len(found.scores) == len(found.targets) == len(found.maxima) == 1
+    progress = Progress(stop=lambda: next(calls) >= 3)
+    found = lab.clever(Linear().requires_grad_(False), images(3, 3), batches=2, samples=4, progress=progress)
+    assert len(found.scores) == len(found.targets) == len(found.seen) == len(found.maxima) == 1
+    assert not found.complete
 
 
 def test_a_first_image_keeps_the_batches_that_there_are():
     calls = iter(range(10_000))
     model, x = Linear().requires_grad_(False), images(2, 3)
-    found = lab.clever(model, x, batches=6, samples=4, cancel=lambda: next(calls) >= 3)
+    found = lab.clever(model, x, batches=6, samples=4, progress=Progress(stop=lambda: next(calls) >= 3))
     assert found.maxima.shape == (1, 3, 3)
-    assert torch.equal(found.maxima, lab.clever(model, x, batches=3, samples=4).maxima[:1])
+    assert not found.complete
+    short = lab.clever(model, x, batches=3, samples=4)
+    assert torch.equal(found.maxima, short.maxima[:1])
+    assert short.complete
+
+
+def test_the_progress_rises_to_the_end_and_names_the_batches():
+    heard = []
+    progress = Progress(hear=lambda share, what: heard.append((share, *what)))
+    lab.clever(Linear().requires_grad_(False), images(2, 3), batches=3, samples=4, progress=progress)
+    shares = [share for share, _ in heard]
+    assert shares == sorted(shares)
+    assert shares[-1] == pytest.approx(1)
+    assert [name for _, name in heard] == ["batch 1 of 3", "batch 2 of 3", "batch 3 of 3"] * 2
 
 
 def test_a_constant_model_is_told_by_the_radius():
@@ -162,13 +177,38 @@ def test_the_class_that_the_model_sees_is_no_target():
         lab.clever(model, x, targets=model(x).argmax(1))
 
 
-def test_the_command_line_tells_scores_and_fits(tmp_path, capsys):
+def test_an_estimate_records_every_number_and_its_table_has_the_same_columns_throughout():
+    model, data = lab.load_model("mnist/mlp"), lab.load_data("mnist").rows(slice(0, 2))
+    scores = lab.clever(model, data.x, norm=math.inf, batches=4, samples=4, radius=0.1, seed=3)
+    estimate = Estimate(scores, "mnist/mlp", "mnist", tuple(data.ids), model.card.classes)
+    record = json.loads(json.dumps(estimate.record(), allow_nan=False))
+    settings = {"norm": "inf", "batches": 4, "samples": 4, "radius": 0.1, "order": 1, "seed": 3}
+    assert record.items() >= {"model": "mnist/mlp", "dataset": "mnist", "complete": True, **settings}.items()
+    for i, image in enumerate(record["images"]):
+        assert image["id"] == data.ids[i]
+        assert image["seen"] == model.card.classes[int(scores.seen[i])]
+        assert image["score"] == float(scores.scores[i])
+        assert image["maxima"] == scores.maxima[i].tolist()
+        assert [fit["location"] for fit in image["targets"].values()] == scores.location[i].tolist()
+        assert image["seen"] not in image["targets"]
+    rows = estimate.rows()
+    assert len(rows) == 2 * 9
+    assert {tuple(row) for row in rows} == {("image", "target", *FIELDS)}
+    assert [row["by_target"] for row in rows] == scores.by_target.flatten().tolist()
+
+
+def test_the_command_line_writes_the_record_of_the_estimate(tmp_path, capsys):
     file = tmp_path / "scores.json"
-    given = ["clever", "--model", "mnist/softmax", "--dataset", "mnist", "--limit", "2", "--norm", "inf"]
-    assert main([*given, "--batches", "3", "--samples", "4", "--json", str(file)]) == 0
+    given = ["clever", "--model", "mnist/softmax", "--dataset", "mnist", "--start", "1", "--limit", "2"]
+    assert main([*given, "--norm", "inf", "--batches", "3", "--samples", "4", "--json", str(file)]) == 0
     assert "no certificate" in capsys.readouterr().out
-    told = json.loads(file.read_text(encoding="utf-8"))
-    model, x = lab.load_model("mnist/softmax"), lab.load_data("mnist").x[:2]
-    found = lab.clever(model, x, norm=math.inf, batches=3, samples=4)
-    assert [image["score"] for image in told["images"]] == pytest.approx(found.scores.tolist())
-    assert len(told["images"][0]["targets"]) == 9
+    model, data = lab.load_model("mnist/softmax"), lab.load_data("mnist").rows(slice(1, 3))
+    scores = lab.clever(model, data.x, norm=math.inf, batches=3, samples=4)
+    estimate = Estimate(scores, "mnist/softmax", "mnist", tuple(data.ids), model.card.classes)
+    assert json.loads(file.read_text(encoding="utf-8")) == estimate.record(maxima=False)
+    assert len(estimate.record()["images"][0]["targets"]) == 9
+
+
+def test_a_start_at_which_there_is_no_image_is_refused(capsys):
+    assert main(["clever", "--model", "mnist/softmax", "--dataset", "mnist", "--start", "-1", "--quick"]) == 2
+    assert "--start must be from 0 to" in capsys.readouterr().err

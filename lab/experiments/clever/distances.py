@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,8 @@ from torch import Tensor
 
 from lab.attacks import attack
 from lab.attacks.catalog import find_attack
+from lab.predict import classes_of
+from lab.progress import SILENT, Progress
 from lab.types import Model
 
 ATTACKS = ("cw", "deepfool", "lbfgs", "fmn")
@@ -27,7 +29,7 @@ class Reached:
 
     attack: str
     distance: float
-    seen: int
+    label: int
 
 
 def reached(
@@ -36,7 +38,7 @@ def reached(
     norm: str,
     *,
     seed: int = 0,
-    cancel: Callable[[], bool] = lambda: False,
+    progress: Progress = SILENT,
 ) -> Iterator[Reached]:
     """Runs the minimum-norm attacks on one image, one after the other.
 
@@ -48,19 +50,26 @@ def reached(
         x: one image [1,C,H,W].
         norm: "l1", "l2" or "linf".
         seed: of the attacks.
-        cancel: asked after every iterate.
+        progress: hears of the attack at work.
 
     Raises:
         LabError: as `lab.attack`.
+        Cancelled: where the work is to stop; the attack that was at work counts for nothing.
     """
-    y = model(x).argmax(1)
-    for key in ATTACKS:
+    y = classes_of(model, x).to(x.device)
+    for k, key in enumerate(ATTACKS):
+        progress.tell(k / len(ATTACKS), key)
         params = dict(LARGE.get(key, {})) if x.numel() > LARGE_IMAGE else {}
         offered = next((p.choices for p in find_attack(key).params if p.name == "norm"), ())
         if norm in offered:
             params["norm"] = norm
-        result = attack(key, model, x, y, seed=seed, cancel=cancel, **params)
-        found = float(result.distance[norm][0]) if bool(result.success[0]) else math.inf
-        yield Reached(key, found, int(result.predictions[0]))
-        if not result.complete:
-            return
+        result = attack(key, model, x, y, seed=seed, cancel=progress.stop, **params)
+        progress.check()
+        distance = float(result.distance[norm][0]) if bool(result.success[0]) else math.inf
+        yield Reached(key, distance, int(result.predictions[0]))
+
+
+def nearest(distances: tuple[Reached, ...]) -> Reached | None:
+    """The attack that came nearest, where any got there."""
+    best = min(distances, key=lambda each: each.distance, default=None)
+    return best if best is not None and math.isfinite(best.distance) else None

@@ -20,6 +20,7 @@ from lab.attacks.norms import NORMS
 from lab.attacks.run import check_images, check_labels
 from lab.experiments.clever.curvature import curvatures, refuse_kinks
 from lab.folding import fold
+from lab.progress import SILENT, Cancelled, Progress
 from lab.types import GoalError, Model, ParamError
 
 SHAPES = (1.0, 5.0, 10.0, 0.1, 20.0, 50.0, 100.0)
@@ -36,11 +37,52 @@ CONSTANT = 1e-5
 """Relative spread below which all maxima count as equal: the function is linear there."""
 ROWS = 512
 """Points that are worked on together, at most; more are not faster."""
-NAMES = {1.0: "l1", 2.0: "l2", math.inf: "linf"}
 PAPER = {"batches": 500, "samples": 1024}
 """The paper's budget."""
 QUICK = {"batches": 60, "samples": 128}
 """A budget for looking around."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the ball around an image is sampled.
+
+    Attributes:
+        norm: of the distance: "l1", "l2" or "linf".
+        batches: how many maxima the distribution is fitted to.
+        samples: points of each batch.
+        radius: of the ball, in the norm; no score is larger.
+        seed: of the points.
+        order: 1 for the largest gradient around the image; 2 for the gradient at the image and the largest curvature
+            around it.
+
+    Raises:
+        ParamError: for a number, radius or order that makes no sense.
+    """
+
+    norm: str = "l2"
+    batches: int = PAPER["batches"]
+    samples: int = PAPER["samples"]
+    radius: float = 5.0
+    seed: int = 0
+    order: int = 1
+
+    def __post_init__(self) -> None:
+        """Refuses what makes no sense."""
+        if isinstance(self.order, bool) or self.order not in (1, 2):
+            raise ParamError(f"order must be 1 or 2, not {self.order!r}")
+        if self.order == 2 and self.norm != "l2":
+            raise ParamError(f"the second order is for the L2 norm only, not {self.norm}: curvature is measured in it")
+        for what, value in (("batches", self.batches), ("samples", self.samples)):
+            if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+                raise ParamError(f"{what} must be a whole number, at least 1, not {value!r}")
+        if isinstance(self.radius, bool) or not isinstance(self.radius, (int, float)) or not 0 < self.radius < math.inf:
+            raise ParamError(f"radius must be a positive number, not {self.radius!r}")
+
+    @property
+    def number(self) -> str:
+        """The norm as the public interface counts it: 1, 2 or inf."""
+        return self.norm.removeprefix("l")
 
 
 @dataclass(frozen=True)
@@ -52,6 +94,7 @@ class Clever:
 
     Attributes:
         scores: untargeted, the smallest over the targets [N].
+        seen: the class that the model sees in each image, int64 [N].
         targets: int64 [N,T].
         by_target: the score for each target [N,T].
         margin: logit of the image's class minus the target's [N,T].
@@ -62,13 +105,12 @@ class Clever:
         p_value: of the Kolmogorov-Smirnov test of the fit [N,T].
         maxima: the largest gradient norm of each batch [N,T,batches]; of the second order, the largest curvature.
         slope: the norm of the margin's gradient at the image itself [N,T].
-        norm: of the distance: 1, 2 or infinity.
-        radius: of the ball that was sampled; no score is larger.
-        samples: points of each batch.
-        order: 1 or 2.
+        sampling: how the ball was sampled.
+        complete: False where it was stopped: then there are fewer images, or fewer batches of the only one.
     """
 
     scores: Tensor
+    seen: Tensor
     targets: Tensor
     by_target: Tensor
     margin: Tensor
@@ -78,22 +120,20 @@ class Clever:
     p_value: Tensor
     maxima: Tensor
     slope: Tensor
-    norm: float
-    radius: float
-    samples: int
-    order: int = 1
+    sampling: Sampling
+    complete: bool = True
 
     def after(self, image: int, target: int, batches: int) -> float:
         """The score that the first so many batches alone would have given for one image and target (its column)."""
         fit = endpoint(self.maxima[image, target, :batches].double().numpy())
         margin, slope = self.margin[image, target], self.slope[image, target]
-        return float(_distance(margin, slope, torch.tensor(fit.location), self.order, self.radius))
+        return float(_distance(margin, slope, torch.tensor(fit.location), self.sampling))
 
 
-def _distance(margin: Tensor, slope: Tensor, location: Tensor, order: int, radius: float) -> Tensor:
+def _distance(margin: Tensor, slope: Tensor, location: Tensor, sampling: Sampling) -> Tensor:
     """How far away the margin can be used up, when its gradient or curvature is at most `location`."""
-    steepest = location if order == 1 else (slope + (slope.square() + 2 * margin * location).sqrt()) / 2
-    return torch.where(steepest > 0, margin / steepest, math.inf).clamp(max=radius)
+    steepest = location if sampling.order == 1 else (slope + (slope.square() + 2 * margin * location).sqrt()) / 2
+    return torch.where(steepest > 0, margin / steepest, math.inf).clamp(max=sampling.radius)
 
 
 @dataclass(frozen=True)
@@ -117,8 +157,7 @@ def clever(
     radius: float = 5.0,
     seed: int = 0,
     order: int = 1,
-    cancel: Callable[[], bool] = lambda: False,
-    watch: Callable[[float], None] = lambda share: None,
+    progress: Progress = SILENT,
 ) -> Clever:
     """Estimates for each image how far it has to be moved at least before the model sees another class.
 
@@ -138,9 +177,8 @@ def clever(
         seed: of the points; each image is scored as if it were alone.
         order: 1 for the largest gradient around the image; 2 for the gradient at the image and the largest curvature
             around it, for the L2 norm and models that are twice differentiable.
-        cancel: asked after every portion; once True, the scores of the images done so far are what is returned, of a
-            first image from the batches that there are.
-        watch: told the share that is done.
+        progress: hears of every portion; where it stops the work, the scores of the images done so far are what is
+            returned, of a first image from the batches that there are.
 
     Source: Weng et al. 2018, algorithms 1 and 2; second order: Weng et al. 2018, "On extensions of CLEVER".
     Deviation: points are clipped to [0,1], where images are. The fit tries several starts, and is replaced by the
@@ -159,12 +197,21 @@ def clever(
         >>> [f"{score:.2f}" for score in scores]
         ['1.48', '0.69']
     """
-    name = _check(norm, batches, samples, radius, order)
+    if isinstance(norm, bool) or norm not in (1, 2, math.inf):
+        raise ParamError(f"norm must be 1, 2 or infinity, not {norm!r}")
+    sampling = Sampling(f"l{float(norm):g}", batches, samples, radius, seed, order)
+    return score(model, x, sampling, targets, progress)
+
+
+def score(
+    model: Model, x: Tensor, sampling: Sampling, targets: Tensor | None = None, progress: Progress = SILENT
+) -> Clever:
+    """As `clever`, for a sampling that has been put together."""
     x = check_images(x)
     model = devices.in_eval_mode(model)
     device = devices.of(model, x)
     x = x.to(device)
-    if order == 2:
+    if sampling.order == 2:
         refuse_kinks(model, x)
     with torch.no_grad():
         logits = torch.cat([model(one[None]) for one in x]) if len(x) else torch.zeros(0, 2, device=device)
@@ -175,36 +222,43 @@ def clever(
     maxima: list[Tensor] = []
     slopes: list[Tensor] = []
     for i, image in enumerate(x):
-        steepness = partial(_slopes, fast, seen=int(seen[i]), targets=columns[i], norm=name)
-        measure = steepness if order == 1 else partial(curvatures, model, seen=int(seen[i]), targets=columns[i])
-        found = _maxima(
-            measure,
-            image[None],
-            (batches, samples, _portion(model, image[None], samples)),
-            partial(_points, image[None], radius, name, torch.Generator().manual_seed(seed)),
-            cancel,
-            partial(_tell, watch, i, len(x)),
+        steepness = partial(_slopes, fast, seen=int(seen[i]), targets=columns[i], norm=sampling.norm)
+        curvature = partial(curvatures, model, seen=int(seen[i]), targets=columns[i])
+        new = _maxima(
+            steepness if sampling.order == 1 else curvature,
+            partial(_points, image[None], sampling, torch.Generator().manual_seed(sampling.seed)),
+            _portion(model, image[None], sampling.samples),
+            sampling,
+            progress.part(i / len(x), (i + 1) / len(x)),
         )
-        if found.shape[1] < (batches if i else 1):
+        whole = new.shape[1] == sampling.batches
+        if whole or (new.shape[1] and not i):
+            maxima.append(new)
+            slopes.append(steepness(image[None])[:, 0].cpu())
+        if not whole:
             break
-        maxima.append(found)
-        slopes.append(steepness(image[None])[:, 0].cpu())
-        if found.shape[1] < batches:
-            break
-    done = len(maxima)
-    kept = torch.stack(maxima) if maxima else torch.zeros(0, columns.shape[1], batches)
+    return _fitted(seen.cpu(), columns.cpu(), margin.double().cpu(), maxima, slopes, sampling)
+
+
+def _fitted(
+    seen: Tensor, columns: Tensor, margin: Tensor, maxima: list[Tensor], slopes: list[Tensor], sampling: Sampling
+) -> Clever:
+    """The scores of the images whose maxima there are."""
+    done, targets = len(maxima), columns.shape[1]
+    kept = torch.stack(maxima) if maxima else torch.zeros(0, targets, sampling.batches)
     fits = [[endpoint(row.numpy()) for row in image] for image in kept.double()]
     location, shape, scale, p_value = (
-        torch.tensor([[getattr(fit, field) for fit in row] for row in fits]).view(done, columns.shape[1])
+        torch.tensor([[getattr(fit, field) for fit in row] for row in fits]).view(done, targets)
         for field in ("location", "shape", "scale", "p_value")
     )
-    margin = margin[:done].double().cpu()
+    margin = margin[:done]
     slope = torch.stack(slopes).double() if slopes else torch.zeros_like(margin)
-    scores = _distance(margin, slope, location, order, radius)
+    by_target = _distance(margin, slope, location, sampling)
     return Clever(
-        scores=scores.amin(1) if done else torch.zeros(0, dtype=torch.float64),
-        targets=columns[:done].cpu(),
-        by_target=scores,
+        scores=by_target.amin(1) if done else torch.zeros(0, dtype=torch.float64),
+        seen=seen[:done],
+        targets=columns[:done],
+        by_target=by_target,
         margin=margin,
         location=location,
         shape=shape,
@@ -212,31 +266,9 @@ def clever(
         p_value=p_value,
         maxima=kept,
         slope=slope,
-        norm=float(norm),
-        radius=radius,
-        samples=samples,
-        order=order,
+        sampling=sampling,
+        complete=done == len(seen) and kept.shape[2] == sampling.batches,
     )
-
-
-def _tell(watch: Callable[[float], None], done: int, of: int, share: float) -> None:
-    watch((done + share) / of)
-
-
-def _check(norm: float, batches: int, samples: int, radius: float, order: int) -> str:
-    """The norm's name in the lab."""
-    if isinstance(order, bool) or order not in (1, 2):
-        raise ParamError(f"order must be 1 or 2, not {order!r}")
-    if order == 2 and norm != 2:
-        raise ParamError(f"the second order is for the L2 norm only, not {norm!r}: curvature is measured in it")
-    if isinstance(norm, bool) or norm not in NAMES:
-        raise ParamError(f"norm must be 1, 2 or infinity, not {norm!r}")
-    for what, value, least in (("batches", batches, 1), ("samples", samples, 1)):
-        if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
-            raise ParamError(f"{what} must be a whole number, at least {least}, not {value!r}")
-    if isinstance(radius, bool) or not isinstance(radius, (int, float)) or not 0 < radius < math.inf:
-        raise ParamError(f"radius must be a positive number, not {radius!r}")
-    return NAMES[float(norm)]
 
 
 def _targets(targets: Tensor | None, seen: Tensor, classes: int) -> Tensor:
@@ -261,31 +293,39 @@ def _portion(model: Model, x: Tensor, samples: int) -> int:
     return max(1, min(samples, ROWS, devices.rows_that_fit(model, x)))
 
 
-def _points(x: Tensor, radius: float, norm: str, rng: torch.Generator, rows: int) -> Tensor:
+def _points(x: Tensor, sampling: Sampling, rng: torch.Generator, rows: int) -> Tensor:
     """So many points [rows,C,H,W] of the ball around an image [1,C,H,W]."""
-    return (x + radius * NORMS[norm].sample(rng, x, rows)).clamp_(0, 1)
+    return (x + sampling.radius * NORMS[sampling.norm].sample(rng, x, rows)).clamp_(0, 1)
 
 
 def _maxima(
     measure: Callable[[Tensor], Tensor],
-    x: Tensor,
-    budget: tuple[int, int, int],
     points: Callable[[int], Tensor],
-    cancel: Callable[[], bool],
-    watch: Callable[[float], None],
+    portion: int,
+    sampling: Sampling,
+    progress: Progress,
 ) -> Tensor:
-    """The largest measure [T] of each batch of points, [T,batches]; fewer where it was stopped."""
-    batches, samples, portion = budget
-    found: list[Tensor] = []
+    """The largest measure [T] of each batch of points, [T,batches]; of fewer batches where it was stopped.
+
+    Args:
+        measure: of points [rows,C,H,W], for each target [T,rows].
+        points: draws so many of them.
+        portion: how many are worked on together.
+        sampling: how many there are.
+        progress: hears of every portion.
+    """
+    batches, samples = sampling.batches, sampling.samples
+    maxima: list[Tensor] = []
     for b in range(batches):
         parts = []
         for start in range(0, samples, portion):
             parts.append(measure(points(min(portion, samples - start))).amax(1))
-            if cancel():
-                return torch.stack(found, 1) if found else parts[0][:, None][:, :0]
-        found.append(torch.stack(parts).amax(0).cpu())
-        watch((b + 1) / batches)
-    return torch.stack(found, 1)
+            try:
+                progress.tell((b + (start + portion) / samples) / batches, f"batch {b + 1:,} of {batches:,}")
+            except Cancelled:
+                return torch.stack(maxima, 1) if maxima else parts[0][:, None][:, :0].cpu()
+        maxima.append(torch.stack(parts).amax(0).cpu())
+    return torch.stack(maxima, 1)
 
 
 def _slopes(model: Model, points: Tensor, seen: int, targets: Tensor, norm: str) -> Tensor:
@@ -338,7 +378,12 @@ def _penalised(
     penalty: float, likelihood: Callable[..., float], start: Sequence[float], args: tuple[Any, ...], disp: bool = False
 ) -> np.ndarray:
     """Minimises the negative log-likelihood of (shape, location, scale), plus a little for a large scale."""
-    found = optimize.fmin(
-        lambda theta: likelihood(theta, *args) + penalty * theta[2] ** 2, start, maxiter=1000, maxfun=1000, disp=disp
+    return np.asarray(
+        optimize.fmin(
+            lambda theta: likelihood(theta, *args) + penalty * theta[2] ** 2,
+            start,
+            maxiter=1000,
+            maxfun=1000,
+            disp=disp,
+        )
     )
-    return np.asarray(found)

@@ -100,7 +100,14 @@ class Ask:
         return int(self.slide("count", "Images", counts, start, **how))
 
     def epsilon(
-        self, start: float, *, name: str, norm: str = "linf", label: str = "Epsilon", low: float = 0.25
+        self,
+        start: float,
+        *,
+        name: str,
+        norm: str = "linf",
+        label: str = "Epsilon",
+        low: float = 0.25,
+        help: str | None = None,
     ) -> float:
         """The size of a perturbation with pixels in [0,1].
 
@@ -110,14 +117,15 @@ class Ask:
             norm: in which the size is measured; in L-infinity the widget counts 255ths.
             label: what the size is called.
             low: the smallest that can be chosen, in the widget's units.
+            help: what it is the size of.
         """
         pixels = norm == "linf"
-        size = self.number(name, label + (" (n/255)" if pixels else ""), low, 255.0, start)
+        size = self.number(name, label + (" (n/255)" if pixels else ""), low, 255.0, start, help=help)
         return size / 255 if pixels else size
 
-    def norm(self, norms: Collection[str], start: str = "linf") -> str:
+    def norm(self, norms: Collection[str], start: str = "linf", help: str | None = None) -> str:
         """The norm in which perturbations are measured."""
-        return self.segment("norm", "Norm", norms, start, format_func=NORMS.__getitem__)
+        return self.segment("norm", "Norm", norms, start, format_func=NORMS.__getitem__, help=help)
 
     def task(self, tasks: Collection[str], on_change: Callable[[], None] | None = None) -> str:
         """The data set, by its task; MNIST to begin with."""

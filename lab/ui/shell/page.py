@@ -40,13 +40,15 @@ class Page(Generic[S, R]):
         show: draws the verdict and the main picture or chart.
         tabs: what else there is to see, by name; each is drawn when it is opened.
         preview: drawn while there is no result yet.
+        further: adds to the result what is measured apart from it, because it depends on less; draws its own progress.
         live: draws what there is so far while the work goes on; None where that is not worth a look.
         stored: a result that comes with the lab, where it has one for this setup.
-        command: the command that measures the same again.
+        command: the command that measures the same again; None where there is none for this setup.
         files: what can be taken away beside the record and the rows.
         how: what `{names}` stand for in the section "How it works" of how.md.
         doing: what is being done, for the progress bar.
         button: what the run button says.
+        own_picture: whether a picture of the person's own is looked at, which no link can hold.
         shared: whether it uses the model, picture, goal and seed that several pages have in common.
         body: draws the whole page in place of all this, for a page that neither asks nor measures.
     """
@@ -60,13 +62,15 @@ class Page(Generic[S, R]):
     show: Callable[[S, R], None] = lambda setup, result: None
     tabs: Mapping[str, Callable[[S, R], None]] = field(default_factory=dict)
     preview: Callable[[S], None] | None = None
+    further: Callable[[S, R], R] = lambda setup, result: result
     live: Callable[[S, R], None] | None = None
     stored: Callable[[S], R | None] = lambda setup: None
-    command: Callable[[S, R], str] | None = None
+    command: Callable[[S, R], str | None] = lambda setup, result: None
     files: Callable[[S, R], Sequence[Offer]] = lambda setup, result: ()
     how: Callable[[S, R], Mapping[str, object]] = lambda setup, result: {}
     doing: Callable[[S], str] = lambda setup: "Measuring"
     button: str = "Measure"
+    own_picture: Callable[[S], bool] = lambda setup: False
     shared: bool = False
     body: Callable[[], None] | None = None
 
@@ -101,7 +105,10 @@ class Page(Generic[S, R]):
                 self.preview(setup)
             return
         with st.container(key="result"):
-            self.show(setup, result)
+            place = st.container()
+            result = self.further(setup, result)
+            with place:
+                self.show(setup, result)
             self._draw_tabs(setup, result)
 
     def answer(self, setup: S) -> R | None:
@@ -132,10 +139,10 @@ class Page(Generic[S, R]):
     def take_away(self, setup: S, result: R) -> None:
         """The tab with the files, the command that measures the same again, and the link."""
         offer_files(self.name, self.name, (*files_of(result), *self.files(setup, result)))
-        if self.command is not None:
+        if command := self.command(setup, result):
             st.markdown("**The command that measures it again**")
-            st.code(self.command(setup, result), language="bash", wrap_lines=True)
-        link_here("The link to this page")
+            st.code(command, language="bash", wrap_lines=True)
+        link_here("The link to this page" + ("; your own picture is not part of it" if self.own_picture(setup) else ""))
 
     def explain(self, setup: S, result: R) -> None:
         """The tab that says how it works."""
