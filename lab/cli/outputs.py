@@ -14,8 +14,10 @@ from lab.progress import Progress
 
 
 def say(text: str) -> None:
-    """A line on the standard output."""
-    sys.stdout.write(text + "\n")
+    """A line on the standard output, above a bar where one is drawn."""
+    from tqdm import tqdm
+
+    tqdm.write(text, file=sys.stdout)
 
 
 def write(record: Mapping[str, Any], file: str) -> None:

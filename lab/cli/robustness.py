@@ -7,7 +7,7 @@ from typing import Any
 
 from lab.cli import options
 from lab.cli.inputs import together
-from lab.cli.outputs import say, write
+from lab.cli.outputs import bar, say, write
 
 
 def add(commands: options.Commands) -> None:
@@ -42,27 +42,29 @@ def run(args: argparse.Namespace) -> None:
     record: dict[str, Any] = {}
     last: tuple[str, str, int] = ("", "", 0)
     try:
-        for outcomes in evaluate(
-            models,
-            args.attacks,
-            images.x,
-            images.y,
-            sizes,
-            norm=args.norm,
-            seed=args.seed,
-            devices=gpus,
-            **params,
-        ):
-            record = Robustness(
-                outcomes, tuple(images.ids), args.dataset, args.seed, tuple(sorted(params.items()))
-            ).record()
-            newest = outcomes[-1]
-            if args.json != "-" and (newest.model, newest.attack, len(newest.eps)) != last:
-                start = last[2] if last[:2] == (newest.model, newest.attack) else 0
-                for p in newest.curve[start:]:
-                    where = f"{newest.model}  {newest.attack}  {args.norm} {p.eps:.4g}"
-                    say(f"{where}  {p.accuracy:.1%}  (95%: {p.low:.1%} to {p.high:.1%})")
-                last = newest.model, newest.attack, len(newest.eps)
+        with bar("robustness curves") as progress:
+            for outcomes in evaluate(
+                models,
+                args.attacks,
+                images.x,
+                images.y,
+                sizes,
+                norm=args.norm,
+                seed=args.seed,
+                devices=gpus,
+                progress=progress,
+                **params,
+            ):
+                record = Robustness(
+                    outcomes, tuple(images.ids), args.dataset, args.seed, tuple(sorted(params.items()))
+                ).record()
+                newest = outcomes[-1]
+                if args.json != "-" and (newest.model, newest.attack, len(newest.eps)) != last:
+                    start = last[2] if last[:2] == (newest.model, newest.attack) else 0
+                    for p in newest.curve[start:]:
+                        where = f"{newest.model}  {newest.attack}  {args.norm} {p.eps:.4g}"
+                        say(f"{where}  {p.accuracy:.1%}  (95%: {p.low:.1%} to {p.high:.1%})")
+                    last = newest.model, newest.attack, len(newest.eps)
     finally:  # a run that is stopped keeps what it had
         if args.json is not None and record:
             write(record, args.json)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from lab.cli import options
 from lab.cli.inputs import together
-from lab.cli.outputs import say, write
+from lab.cli.outputs import bar, say, write
 
 if TYPE_CHECKING:
     from lab.experiments.transfer.matrix import Transfer
@@ -37,11 +37,15 @@ def run(args: argparse.Namespace) -> None:
     width = max(map(len, models))
     record: dict[str, Any] = {}
     try:
-        for transfer in stream(models, models, images.x, images.y, args.attack, seed=args.seed, **params):
-            given = tuple(params.items())
-            record = Matrix(transfer, args.attack, given, args.seed, args.dataset, tuple(images.ids)).record()
-            if args.json != "-":
-                say(_row(args.attack, transfer, width))
+        with bar(args.attack) as progress:
+            matrices = stream(
+                models, models, images.x, images.y, args.attack, seed=args.seed, progress=progress, **params
+            )
+            for transfer in matrices:
+                given = tuple(params.items())
+                record = Matrix(transfer, args.attack, given, args.seed, args.dataset, tuple(images.ids)).record()
+                if args.json != "-":
+                    say(_row(args.attack, transfer, width))
     finally:  # a run that is stopped keeps what it had
         if args.json is not None and record:
             write(record, args.json)
