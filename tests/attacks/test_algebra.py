@@ -6,11 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lab
-from lab.attacks.norms import NORMS
+from lab.attacks.norms import NORMS, movable
 from tests.support.nets import Small, images
 
 laws = settings(derandomize=True, database=None, deadline=None, max_examples=40)
 both_norms = pytest.mark.parametrize("norm", ["linf", "l2"])
+every_norm = pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
 seeds = st.integers(0, 10_000)
 radii = st.floats(0, 2)
 scales = st.integers(-30, 8).map(lambda e: 10.0**e)
@@ -25,7 +26,7 @@ def clean(seed):
     return (random(seed) * 0.5 + 0.5).clamp(0, 1)
 
 
-@both_norms
+@every_norm
 @laws
 @given(seed=seeds, eps=radii, spread=st.floats(0.01, 10))
 def test_projection_ends_inside_and_then_rests(norm, seed, eps, spread):
@@ -38,7 +39,7 @@ def test_projection_ends_inside_and_then_rests(norm, seed, eps, spread):
     assert torch.allclose(project(z), z, rtol=0, atol=1e-12)
 
 
-@both_norms
+@every_norm
 @laws
 @given(seed=seeds, eps=radii, spread=st.floats(0.01, 10))
 def test_projection_never_moves_two_points_apart(norm, seed, eps, spread):
@@ -49,7 +50,7 @@ def test_projection_never_moves_two_points_apart(norm, seed, eps, spread):
     assert (after <= before + 1e-9).all()
 
 
-@both_norms
+@every_norm
 @laws
 @given(seed=seeds, eps=radii)
 def test_projection_leaves_what_is_inside(norm, seed, eps):
@@ -58,7 +59,7 @@ def test_projection_leaves_what_is_inside(norm, seed, eps):
     assert torch.allclose(NORMS[norm].ball(x, eps)(inside), inside, rtol=0, atol=1e-12)
 
 
-@both_norms
+@every_norm
 @laws
 @given(seed=seeds, scale=scales)
 def test_the_steepest_step_has_unit_norm_and_ignores_the_gradients_scale(norm, seed, scale):
@@ -86,7 +87,7 @@ def test_the_steepest_step_of_a_zero_gradient_is_zero(norm):
     assert NORMS[norm].length(step)[1] == 1
 
 
-@both_norms
+@every_norm
 @laws
 @given(seed=seeds)
 def test_a_random_point_lies_in_the_unit_ball(norm, seed):
@@ -95,12 +96,12 @@ def test_a_random_point_lies_in_the_unit_ball(norm, seed):
     assert NORMS[norm].length(point) <= 1 + 1e-6
 
 
-@pytest.mark.parametrize(("norm", "share"), [("linf", 0.5), ("l2", 0.25)])
+@pytest.mark.parametrize(("norm", "share"), [("linf", 0.5), ("l2", 0.25), ("l1", 0.25)])
 def test_random_points_fill_the_ball_evenly(norm, share):
-    """On two pixels: half the radius holds a quarter of a disc, half the width half of a square."""
+    """On two pixels: half the radius holds a quarter of a disc or of a diamond, half the width half of a square."""
     rng, like = torch.Generator().manual_seed(0), torch.zeros(1, 2, 1, 1)
     points = torch.cat([NORMS[norm].sample(rng, like) for _ in range(4000)])
-    inside = (points[:, 0].abs() if norm == "linf" else points.flatten(1).norm(dim=1).unsqueeze(1)) < 0.5
+    inside = (points[:, 0, 0, 0].abs() if norm == "linf" else NORMS[norm].length(points)) < 0.5
     assert inside.float().mean().item() == pytest.approx(share, abs=0.03)
 
 
@@ -121,3 +122,17 @@ def test_one_step_of_bim_is_fgsm(norm, seed):
     model, x = Small(), images(2, seed=seed)
     bim = lab.attack("bim", model, x, [0, 1], eps=0.1, steps=1, norm=norm)
     assert torch.equal(bim.x, lab.attack("fgsm", model, x, [0, 1], eps=0.1, norm=norm).x)
+
+
+@laws
+@given(seed=seeds)
+def test_a_step_in_l1_moves_the_steepest_hundredth_of_the_values_alike(seed):
+    g = torch.randn(2, 3, 10, 10, generator=torch.Generator().manual_seed(seed))
+    step = NORMS["l1"].steepest(g).flatten(1)
+    steepest = torch.zeros(2, 300).scatter(1, g.flatten(1).abs().topk(3, dim=1).indices, 1.0)
+    assert torch.allclose(step, steepest * g.flatten(1).sign() / 3)
+
+
+def test_a_value_at_the_end_of_its_range_moves_inwards_only():
+    x, g = torch.tensor([[0.0, 0.0, 0.5, 1.0, 1.0]]), torch.tensor([[-1.0, 1.0, 1.0, -1.0, 1.0]])
+    assert movable(g, x).tolist() == [[0, 1, 1, -1, 0]]

@@ -61,6 +61,14 @@ def test_automatic_steps_of_bim_add_up_to_eps(norm):
 
 
 @both_norms
+def test_automatic_steps_of_pgd_are_two_and_a_half_times_as_long(norm):
+    model, x, y, _ = case(False)
+    run = lab.attack("pgd", model, x, y, eps=EPS[norm], steps=STEPS, norm=norm, trace=True)
+    alpha = 2.5 * EPS[norm] / STEPS
+    same(run.x, reference.pgd(model, x, y, EPS[norm], alpha, STEPS, run.frames[0].x, norm), norm)
+
+
+@both_norms
 @both_goals
 def test_pgd_is_the_textbooks_from_the_same_start(norm, targeted):
     model, x, y, target = case(targeted)

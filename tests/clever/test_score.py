@@ -38,6 +38,21 @@ def test_no_score_is_larger_than_the_radius():
     assert (found.scores == 1e-3).all()
 
 
+def test_every_point_that_is_asked_is_an_image():
+    """A ball around a dark picture reaches below 0, and around a bright one above 1: both ends are clipped."""
+    low, high = [], []
+
+    class Watched(Linear):
+        def forward(self, x):
+            low.append(float(x.detach().min()))
+            high.append(float(x.detach().max()))
+            return super().forward(x)
+
+    lab.clever(Watched().requires_grad_(False), images(2, 3), batches=3, samples=8, norm=math.inf, radius=2.0)
+    assert min(low) == 0
+    assert max(high) == 1
+
+
 def test_an_image_alone_has_the_same_score_and_the_model_is_not_changed():
     model, x = lab.load_model("mnist/mlp"), lab.load_data("mnist").x[:2]
     settings = {"batches": 6, "samples": 16, "seed": 3}

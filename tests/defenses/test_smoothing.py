@@ -42,6 +42,21 @@ def test_the_share_is_the_exact_lower_bound_and_the_radius_cohens_formula():
     assert int(found.votes.sum()) == 500
 
 
+def test_the_looks_that_choose_the_class_do_not_certify_it():
+    """Else the class that chance favours would be certified by the very looks that favoured it."""
+    x, seen = images(0.6), []
+
+    def watched(z):
+        seen.append(z.clone())
+        return halfspace(z)
+
+    found = certify(watched, x, sigma=0.5, n=100, n0=100, seed=3)
+    first, second = seen
+    assert len(first) == len(second) == 100
+    assert not torch.isclose(first, second).any()
+    assert torch.equal(found.votes[0], torch.bincount(halfspace(second).argmax(1), minlength=2))
+
+
 def test_where_the_votes_do_not_decide_it_abstains():
     x = images(0.5001, 0.9)
     assert predict(halfspace, x, sigma=0.5, n=200).tolist() == [ABSTAIN, 1]

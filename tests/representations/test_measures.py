@@ -133,6 +133,14 @@ def test_a_unit_shows_the_images_that_excite_it_most_and_how_pure_they_are():
         Space(torch.zeros(3, 5), torch.zeros(3))
 
 
+def test_purity_counts_the_commonest_label():
+    """Of eight images that excite a unit, five are of one class, two of another, one of a third."""
+    labels = torch.tensor([7, 7, 7, 7, 7, 4, 4, 1, 0, 0])
+    space = Space(torch.arange(10, 0, -1.0).unsqueeze(1), labels)
+    assert space.purity(0) == 5 / 8
+    assert space.purities()[0].tolist() == [5 / 8]
+
+
 def test_blind_draws_agree_as_often_as_chance_says():
     assert Space(torch.zeros(40, 2), torch.zeros(40)).chance() == 1
     assert Space(torch.zeros(40, 2), torch.arange(40)).chance() == 1 / 8
