@@ -31,7 +31,6 @@ from torch import Tensor, nn
 import lab
 from lab import devices
 from lab.attacks import CATALOG
-from lab.attacks.run import make_goal, run
 from lab.models.torchvision import torchvision
 from lab.types import LabError
 
@@ -389,7 +388,7 @@ def ours(case: Case) -> Callable[[nn.Module, Tensor, Tensor, Tensor | None], lab
 
     def attack(model: nn.Module, x: Tensor, y: Tensor, target: Tensor | None) -> lab.Result:
         if case.accuracy:
-            return run(CATALOG[case.attack].build(**case.params), model, x, make_goal(x, y), drop_solved=True)
+            return lab.attack(case.attack, model, x, y, drop_solved=True, **case.params)
         return lab.attack(case.attack, model, x, y, target=target, **case.params)
 
     return attack

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import platform
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
 
@@ -58,7 +58,7 @@ def twin(model: nn.Module) -> nn.Module:
     return copy.deepcopy(model, shared).eval()
 
 
-def chunks(model: Model, x: Tensor, ask: Model | None = None) -> Iterator[slice]:
+def chunks(model: Model, x: Tensor, ask: Callable[[Tensor], object] | None = None) -> Iterator[slice]:
     """Slices of the batch x [N,...] that fit into memory one after another, gradients included.
 
     Args:
@@ -71,7 +71,7 @@ def chunks(model: Model, x: Tensor, ask: Model | None = None) -> Iterator[slice]
     return (slice(i, min(i + size, n)) for i in range(0, n, size))
 
 
-def rows_that_fit(model: Model, x: Tensor, ask: Model | None = None) -> int:
+def rows_that_fit(model: Model, x: Tensor, ask: Callable[[Tensor], object] | None = None) -> int:
     """How many images like those in x [N,...] the model can hold at once with what autograd keeps of them.
 
     Measured on one image, once per module and shape; for a plain function, anew each time.
@@ -85,7 +85,7 @@ def rows_that_fit(model: Model, x: Tensor, ask: Model | None = None) -> int:
     return max(1, budget // max(1, known[key]))
 
 
-def _activation_bytes(model: Model, ask: Model, one: Tensor) -> int:
+def _activation_bytes(model: Model, ask: Callable[[Tensor], object], one: Tensor) -> int:
     seen: dict[int, int] = {}
 
     def keep(t: Tensor) -> Tensor:

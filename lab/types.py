@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -147,11 +148,8 @@ class Goal:
 
         Written as softplus(logsumexp of the other logits - own logit), the same function. In 32 bits the usual form
         loses the gradient of the own logit once the margin exceeds about 17 (softmax rounds to 1), and with it the
-        direction of the attack on images of which the model is certain. Of an ensemble that fuses losses, the mean over
-        its members.
+        direction of the attack on images of which the model is certain.
         """
-        if members := getattr(logits, "members", None):
-            return torch.stack([self.loss(each) for each in members]).mean(0)
         own = self.labels.unsqueeze(1)
         others = logits.scatter(1, own, float("-inf")).logsumexp(1)
         loss = F.softplus(others - logits.gather(1, own).squeeze(1))
@@ -175,6 +173,57 @@ class Goal:
     def rows(self, index: Tensor | slice) -> Goal:
         """The goal of some of the images."""
         return Goal(self.labels[index], self.targeted)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model says of images, with what its loss is made of where it fuses the losses of several members.
+
+    Attributes:
+        logits: [N,K]; they decide on the classes.
+        members: the logits of each member; none for a model with a loss of its own.
+    """
+
+    logits: Tensor
+    members: tuple[Tensor, ...] = ()
+
+    @classmethod
+    def of(cls, model: Model, x: Tensor) -> Answer:
+        """A model's whole answer for images [N,C,H,W]."""
+        return model.answer(x) if isinstance(model, Fusing) else cls(model(x))
+
+    def loss(self, goal: Goal) -> Tensor:
+        """What an attack ascends [N]: the loss of the goal, or the mean of its losses over the members."""
+        if not self.members:
+            return goal.loss(self.logits)
+        return torch.stack([goal.loss(each) for each in self.members]).mean(0)
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> Answer:
+        """The answer of a model that does the same to all logits."""
+        return Answer(change(self.logits), tuple(map(change, self.members)))
+
+    @staticmethod
+    def mean(answers: Sequence[Answer]) -> Answer:
+        """The mean of several answers, for each member by itself."""
+        members = zip(*(a.members for a in answers), strict=True)
+        return Answer(
+            torch.stack([a.logits for a in answers]).mean(0), tuple(torch.stack(each).mean(0) for each in members)
+        )
+
+
+class Fusing(ABC):
+    """A model that may fuse the losses of several members, and says so by `answer`; so does one that is put around it.
+
+    A function around such a model that hands on its logits only is a model of its own: its loss is that of its logits.
+    """
+
+    @abstractmethod
+    def answer(self, x: Tensor) -> Answer:
+        """The whole answer for images [N,C,H,W]."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits [N,K], which is what an `nn.Module` answers."""
+        return self.answer(x).logits
 
 
 @dataclass(frozen=True)
@@ -209,7 +258,7 @@ class Frame:
     Attributes:
         step: how many updates lie behind this iterate.
         x: images [N,C,H,W]; [0,C,H,W] where pictures are limited and this one was not kept.
-        loss: the goal's loss, which the attack ascends.
+        loss: the goal's loss, which the attack ascends; of a model that fuses losses, that of the logits it answers.
         margin: what separates the image from the goal, in logits; negative once reached.
         predictions: class per image.
         confidence: softmax probability of that class.

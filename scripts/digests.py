@@ -40,7 +40,7 @@ MORE: Mapping[str, Mapping[str, Any]] = {
 """Other budgets, by attack."""
 EPS = {"linf": 0.1, "l2": 1.5, "l1": 20.0}
 """How large a perturbation is allowed, by norm."""
-FUSED_BY_LOSS = ("fgsm", "bim", "pgd", "mi_fgsm", "di_fgsm", "vmi_fgsm", "cw", "deepfool", "square")
+FUSED_BY_LOSS = ("fgsm", "bim", "pgd", "mi_fgsm", "di_fgsm", "vmi_fgsm", "cw", "deepfool")
 """Attacks that are tried on an ensemble that fuses losses."""
 AROUND = ("bim", "pgd", "apgd", "cw", "deepfool", "fmn")
 """Attacks that are tried on models behind defenses."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lab.attacks.aim import rival
-from lab.attacks.gradient import input_gradient
+from lab.attacks.gradient import input_gradient, loss_gradient
 from lab.attacks.norms import NORMS, TINY, eps_field, per_row
 from lab.attacks.spec import Spec
 from lab.params import param
@@ -105,7 +105,9 @@ class APGD:
 
     def _look(self, model: Model, x: Tensor, goal: Goal, other: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """Logits, loss and its gradient at x."""
-        loss = goal.loss if self.loss == "ce" and other is None else dlr(goal, other)
+        if self.loss == "ce" and other is None:
+            return loss_gradient(model, x, goal)
+        loss = dlr(goal, other)
         logits, g = input_gradient(model, x, loss)
         return logits, loss(logits), g
 

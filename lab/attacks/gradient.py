@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from lab.attacks import views
-from lab.attacks.norms import NORMS, TINY, alpha_field, eps_field
+from lab.attacks.norms import NORMS, TINY, alpha_field, eps_field, per_row
+from lab.attacks.views import View
 from lab.params import param
-from lab.types import Goal, Iterate, Model, Steps
+from lab.types import Answer, Goal, Iterate, Model, Steps
 
 
 def input_gradient(model: Model, x: Tensor, loss: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
@@ -25,6 +26,23 @@ def input_gradient(model: Model, x: Tensor, loss: Callable[[Tensor], Tensor]) ->
         logits = model(x)
         g = derivative(loss(logits).sum(), x)
     return logits.detach(), g
+
+
+def loss_gradient(model: Model, x: Tensor, goal: Goal, view: View | None = None) -> tuple[Tensor, Tensor, Tensor]:
+    """Logits [N,K] at x, the loss of the goal there [N], and its gradient [N,...] with respect to each image.
+
+    Args:
+        model: images -> logits; one that fuses losses has the loss that it says.
+        x: images [N,C,H,W].
+        goal: for these images.
+        view: what the model sees of an image in its place.
+    """
+    x = x.detach().requires_grad_()
+    with torch.enable_grad():
+        answer = Answer.of(model, x if view is None else view(x))
+        loss = answer.loss(goal)
+        g = derivative(loss.sum(), x)
+    return answer.logits.detach(), loss.detach(), g
 
 
 def derivative(value: Tensor, x: Tensor, *, keep: bool = False) -> Tensor:
@@ -125,11 +143,12 @@ class GradientAttack:
     def _gradient(self, model: Model, x: Tensor, goal: Goal, rng: torch.Generator) -> tuple[Tensor | None, Tensor]:
         """Logits at x, where they are known, and the mean gradient over the views of x."""
         if self.scales == 1 and not self.diversity:
-            return input_gradient(model, x, goal.loss)
+            logits, _, g = loss_gradient(model, x, goal)
+            return logits, g
         total = torch.zeros_like(x)
         for k in range(self.scales):
             view = views.chain(views.dimmed(k), views.diverse(rng, x, self.diversity))
-            total += input_gradient(views.chain(view, model), x, goal.loss)[1]
+            total += loss_gradient(model, x, goal, view)[2]
         return None, total / self.scales
 
     def _around(self, model: Model, x: Tensor, goal: Goal, rng: torch.Generator) -> Tensor:
@@ -143,5 +162,4 @@ class GradientAttack:
 
 def _mean_size(g: Tensor) -> Tensor:
     """The mean absolute value of each row of g [N,...], as [N,1,...], never 0."""
-    total: Tensor = torch.linalg.vector_norm(g.flatten(1), 1, dim=1).view(-1, *[1] * (g.dim() - 1))
-    return (total / g[0].numel()).clamp_(min=TINY)
+    return per_row(NORMS["l1"].length(g), g).div(g[0].numel()).clamp_(min=TINY)

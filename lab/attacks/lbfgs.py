@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from lab.attacks.aim import as_targeted
-from lab.attacks.gradient import input_gradient
-from lab.attacks.norms import TINY, movable
+from lab.attacks.gradient import derivative
+from lab.attacks.norms import TINY, movable, per_row
 from lab.attacks.spec import Spec
 from lab.attacks.weights import Weights
 from lab.params import param
-from lab.types import Goal, Iterate, Model, Paper, Steps
+from lab.types import Answer, Goal, Iterate, Model, Paper, Steps
 
 
 @dataclass(frozen=True)
@@ -37,23 +37,27 @@ class LBFGS:
 
     def __call__(self, model: Model, x: Tensor, goal: Goal, rng: torch.Generator) -> Steps:
         """Yields searches * steps + 1 iterates, each with its logits."""
-        logits, slope = input_gradient(model, x, lambda logits: as_targeted(goal, logits).loss(logits))
-        yield Iterate(x, logits)
-        goal = as_targeted(goal, logits)
-        loss = goal.loss(logits)
+        inputs = x.detach().requires_grad_()
+        with torch.enable_grad():
+            answer = Answer.of(model, inputs)
+            goal = as_targeted(goal, answer.logits)
+            loss = answer.loss(goal)
+            slope = derivative(loss.sum(), inputs)
+        loss = loss.detach()
+        yield Iterate(x, answer.logits.detach())
         weights = Weights.start(self.weight, x)
         for _ in range(self.searches):
             fooled = torch.zeros(len(x), dtype=torch.bool, device=x.device)
-            weight = weights.value.view(-1, 1, 1, 1)
-            descent = _Descent(x, -weights.value * loss, -weight * slope, self.memory)
+            descent = _Descent(x, -weights.value * loss, -per_row(weights.value, x) * slope, self.memory)
             for _ in range(self.steps):
                 z = descent.next.detach().requires_grad_()
                 with torch.enable_grad():
-                    logits = model(z)
-                    value = (z - x).flatten(1).square().sum(1) - weights.value * goal.loss(logits)
+                    answer = Answer.of(model, z)
+                    value = (z - x).flatten(1).square().sum(1) - weights.value * answer.loss(goal)
                     (g,) = torch.autograd.grad(value.sum(), z)
-                yield Iterate(z.detach(), logits.detach())
-                fooled |= goal.margin(logits.detach()) < 0
+                logits = answer.logits.detach()
+                yield Iterate(z.detach(), logits)
+                fooled |= goal.margin(logits) < 0
                 descent.take(value.detach(), g)
             weights = weights.after(fooled)
 

@@ -16,11 +16,11 @@ from lab.params import param
 from lab.types import Access, Goal, Iterate, Model, Paper, Steps
 
 Place = tuple[float, float, float]
-"""A rotation in degrees, and shifts right and down as shares of the image's width and height."""
+"""A rotation in degrees, clockwise, and shifts right and down as shares of the image's width and height."""
 
 
 def moved(x: Tensor, place: Place) -> Tensor:
-    """Images [N,C,H,W] rotated about their middle, then shifted; bilinear, and black where nothing is known."""
+    """Images [N,C,H,W] turned about their middle, then shifted; bilinear, and black where nothing is known."""
     degrees, right, down = place
     height, width = x.shape[-2:]
     cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))

@@ -12,6 +12,7 @@ import lab
 from lab.cli import options
 from lab.cli.inputs import find_class, images_for, load_model
 from lab.cli.outputs import say, write
+from lab.progress import Progress
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -67,7 +68,7 @@ def run(args: argparse.Namespace) -> None:
             images.y,
             target=target,
             seed=args.seed,
-            watch=lambda step, share: bar.update(),
+            progress=Progress(lambda share, what: bar.update()),
             **params,
         )
     record = {"model": args.model, "attack": args.attack, "params": params, "target": target, "seed": args.seed}

@@ -15,7 +15,7 @@ from lab.defenses.spec import Spec
 from lab.models.capsnet import CapsNet
 from lab.models.cards import Classifier
 from lab.params import param
-from lab.types import Model, ModelError, Paper, ParamError
+from lab.types import Answer, Fusing, Model, ModelError, Paper, ParamError
 
 Score = Callable[[Model, Tensor], Tensor]
 """(model, images [N,C,H,W]) -> how suspicious each is [N]; higher is more suspicious."""
@@ -168,7 +168,7 @@ def roc(clean: Tensor, attacked: Tensor) -> Roc:
     return Roc(false, true, float(torch.trapezoid(true, false)))
 
 
-class Guarded(nn.Module):
+class Guarded(Fusing, nn.Module):
     """A model with one class more, "detected": what an attacker looks at who knows the detector and its threshold.
 
     Its logit is above all others exactly where the score is above the threshold, so that an image which reaches a wrong
@@ -199,7 +199,8 @@ class Guarded(nn.Module):
         """Logits [N,K+1]; the last is "detected"."""
         logits = self.model(x)
         excess = self.detector(self.model, x) / max(self.limit, 1e-6) - 1
-        guarded = torch.cat([logits, (logits.amax(1) + self.weight * excess).unsqueeze(1)], 1)
-        if self.members:
-            setattr(guarded, "members", tuple(each(x) for each in self.members))  # noqa: B010  # as in Ensemble
-        return guarded
+        return torch.cat([logits, (logits.amax(1) + self.weight * excess).unsqueeze(1)], 1)
+
+    def answer(self, x: Tensor) -> Answer:
+        """These logits, and those of each member."""
+        return Answer(self(x), tuple(each(x) for each in self.members))

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from lab.defenses.spec import Spec
 from lab.images import encode, from_picture
 from lab.params import param
-from lab.types import Model, Paper, ParamError
+from lab.types import Answer, Fusing, Model, Paper, ParamError
 
 Transform = Callable[[Tensor], Tensor]
 """Images [N,C,H,W] in [0,1] -> images of the same shape."""
@@ -43,7 +43,7 @@ class _StraightThrough(torch.autograd.Function):
         return grads[0], None
 
 
-class Preprocessed(nn.Module):
+class Preprocessed(Fusing, nn.Module):
     """A model that sees transformed images: still images -> logits.
 
     Source: backward pass differentiable approximation: Athalye, Carlini and Wagner 2018, section 4.1.
@@ -61,15 +61,15 @@ class Preprocessed(nn.Module):
         self.model, self.transform, self.backward = model, transform, backward
         self.eval()
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits [N,K]."""
+    def answer(self, x: Tensor) -> Answer:
+        """The model's answer for the transformed images."""
         if self.backward == "exact":
-            return self.model(self.transform(x))
+            return Answer.of(self.model, self.transform(x))
         passed: Tensor = _StraightThrough.apply(x, self.transform(x.detach()))  # type: ignore[no-untyped-call]
-        return self.model(passed)
+        return Answer.of(self.model, passed)
 
 
-class Averaged(nn.Module):
+class Averaged(Fusing, nn.Module):
     """The mean of a random model's logits over several draws: what an attacker looks at who expects the randomness.
 
     Source: expectation over transformation: Athalye et al. 2018, "Synthesizing robust adversarial examples".
@@ -80,9 +80,9 @@ class Averaged(nn.Module):
         self.model, self.draws = model, draws
         self.eval()
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits [N,K]."""
-        return torch.stack([self.model(x) for _ in range(self.draws)]).mean(0)
+    def answer(self, x: Tensor) -> Answer:
+        """The mean of the model's answers, for each member by itself where it fuses losses."""
+        return Answer.mean([Answer.of(self.model, x) for _ in range(self.draws)])
 
 
 def staircase(x: Tensor, bits: int = 8) -> Tensor:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lab import devices
-from lab.types import Model, ParamError
+from lab.types import Answer, Fusing, Model, ParamError
 
 ABSTAIN = -1
 """The answer where the votes do not decide."""
@@ -174,7 +174,7 @@ def _check(sigma: float, n: int, alpha: float) -> None:
         )
 
 
-class Smoothed(nn.Module):
+class Smoothed(Fusing, nn.Module):
     """A model under noise as an attacker looks at it who expects the noise: the mean of its answers over some draws.
 
     Still a model, images -> logits (the logarithm of the mean softmax), with gradients; every look draws anew.
@@ -190,9 +190,12 @@ class Smoothed(nn.Module):
         self.rng = torch.Generator().manual_seed(seed)
         self.eval()
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits [N,K]."""
+    def answer(self, x: Tensor) -> Answer:
+        """The model's mean answer under noise."""
         looks = [x + self.sigma * torch.randn(x.shape, generator=self.rng).to(x) for _ in range(self.draws)]
-        answers = self.model(torch.cat(looks)).log_softmax(1).unflatten(0, (self.draws, len(x)))
-        mean: Tensor = answers.logsumexp(0) - math.log(self.draws)
+        return Answer.of(self.model, torch.cat(looks)).map(self._mean)
+
+    def _mean(self, logits: Tensor) -> Tensor:
+        """The logarithm of the mean softmax [N,K] of all draws [draws * N,K]."""
+        mean: Tensor = logits.log_softmax(1).unflatten(0, (self.draws, -1)).logsumexp(0) - math.log(self.draws)
         return mean

@@ -173,7 +173,7 @@ def _shown(
         return replace(before, eps=(*before.eps, size))
     at = rows.to(x.device)
     given = settings(key, before.norm, params)
-    result = run_attack(key, source, x[at], y[at], seed=seed, cancel=cancel, eps=size, **given)
+    result = run_attack(key, source, x[at], y[at], seed=seed, progress=Progress(stop=cancel), eps=size, **given)
     fooled = classes_of(judge, result.x) != y.cpu()[rows]
     needed, distance = before.needed.clone(), before.distance.clone()
     needed[rows[fooled]], distance[rows[fooled]] = size, result.distance["linf"].cpu()[fooled]

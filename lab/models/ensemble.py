@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from lab.models.cards import resized
-from lab.types import ModelError, ParamError
+from lab.types import Answer, Fusing, ModelError, ParamError
 
 Fuse = Literal["logits", "probabilities", "loss"]
 
 
-class Ensemble(nn.Module):
+class Ensemble(Fusing, nn.Module):
     """Models of the same classes, fused with equal weights: images [N,C,H,W] in [0,1] -> logits [N,K].
 
     An image of another size than a member's is resized for it. The members are not changed.
@@ -28,7 +28,7 @@ class Ensemble(nn.Module):
         Args:
             models: one or more, each images -> logits.
             fuse: "logits" averages the logits; "probabilities" the softmax outputs, and answers their logarithm; "loss"
-                the losses: the logits are averaged, and carry those of each member, over which a goal averages.
+                the losses: the logits are averaged, and the loss is the mean of the members'.
 
         Raises:
             ModelError: for no models at all.
@@ -42,8 +42,8 @@ class Ensemble(nn.Module):
         self.models, self.fuse = nn.ModuleList(models), fuse
         self.training = self.models.training = False  # the members keep their own mode
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits [N,K].
+    def answer(self, x: Tensor) -> Answer:
+        """The fused logits [N,K]; with those of each member where losses are fused.
 
         Raises:
             ModelError: where the members differ in their number of classes.
@@ -54,8 +54,5 @@ class Ensemble(nn.Module):
             raise ModelError(f"the models of an ensemble need the same classes, but have {sorted(classes)} of them")
         stacked = torch.stack(each)
         if self.fuse == "probabilities":
-            return stacked.log_softmax(2).logsumexp(0) - torch.tensor(float(len(each))).log()
-        fused: Tensor = stacked.mean(0)
-        if self.fuse == "loss":
-            setattr(fused, "members", tuple(each))  # noqa: B010  # a tensor declares no such attribute
-        return fused
+            return Answer(stacked.log_softmax(2).logsumexp(0) - torch.tensor(float(len(each))).log())
+        return Answer(stacked.mean(0), tuple(each) if self.fuse == "loss" else ())

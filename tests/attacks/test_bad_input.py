@@ -9,10 +9,11 @@ from torch import nn
 import lab
 from lab import devices
 from lab.attacks import CATALOG
-from lab.attacks.run import Goal, run
 from lab.params import number
-from lab.types import GoalError, ImageError, Iterate, LabWarning, ModelError, ParamError
+from lab.progress import Progress
+from lab.types import Goal, GoalError, ImageError, Iterate, LabWarning, ModelError, ParamError
 from tests.support.attacks import has
+from tests.support.driver import run
 from tests.support.nets import Small, images
 from tests.support.refusals import refused
 
@@ -268,7 +269,7 @@ class TestLabels:
         monkeypatch.setattr(devices, "CPU_BUDGET", 1)
         steps = []
         with refused(GoalError, "label 10 does not exist"):
-            attack(images(3), [0, 0, 10], watch=lambda step, share: steps.append(step))
+            attack(images(3), [0, 0, 10], progress=Progress(lambda share, what: steps.append(what)))
         assert steps == []
 
     @pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.uint8])

@@ -10,7 +10,8 @@ from torch import nn
 import lab
 from lab import devices
 from lab.attacks import CATALOG
-from lab.attacks.run import make_goal, run
+from lab.attacks.validate import make_goal
+from lab.progress import Progress
 from lab.types import Access, Goal, Iterate
 from tests.support.attacks import (
     ATTACKS,
@@ -33,6 +34,7 @@ from tests.support.attacks import (
     settings_of,
     state_of,
 )
+from tests.support.driver import run
 from tests.support.nets import images
 
 ALONE = over([(k, n) for k, n in CASES if not CATALOG[k].joint])
@@ -345,7 +347,7 @@ def test_cancelling_leaves_what_there_was(key, norm):
         asked.append(True)
         return len(asked) == 2
 
-    part = lab.attack(key, model, x, y, trace=True, cancel=after_two, **settings)
+    part = lab.attack(key, model, x, y, trace=True, progress=Progress(stop=after_two), **settings)
     assert not part.complete
     assert whole.complete
     assert len(part.frames) == 2 < len(whole.frames)
@@ -365,7 +367,8 @@ def test_cancelling_before_a_later_chunk_still_answers_for_every_image(key, norm
         asked.append(True)
         return len(asked) == 7
 
-    result = lab.attack(key, model, x, y, trace=trace, cancel=in_the_second_chunk, **settings_of(key, norm))
+    stopping = Progress(stop=in_the_second_chunk)
+    result = lab.attack(key, model, x, y, trace=trace, progress=stopping, **settings_of(key, norm))
     assert len(asked) == 7
     assert not result.complete
     assert torch.equal(result.predictions, model(result.x).argmax(1))
@@ -379,12 +382,13 @@ def test_cancelling_before_a_later_chunk_still_answers_for_every_image(key, norm
         assert f.loss.shape == f.success.shape == f.queries.shape == f.distance["l2"].shape == (5,)
 
 
-def test_the_watch_hears_of_every_iterate(monkeypatch):
+def test_progress_hears_of_every_iterate_and_of_the_share_of_all_images(monkeypatch):
     model, x, y = case(n=4)
     in_chunks_of(monkeypatch, 2, model, x)
     heard = []
-    lab.attack("bim", model, x, y, steps=2, watch=lambda step, share: heard.append((step, share)))
-    assert heard == [(0, 0.0), (1, 0.0), (2, 0.0), (0, 0.5), (1, 0.5), (2, 0.5)]
+    lab.attack("bim", model, x, y, steps=2, progress=Progress(lambda share, what: heard.append((share, *what))))
+    told = [f"iteration {k} of 2" for k in (0, 1, 2, 0, 1, 2)]
+    assert heard == [(pytest.approx(k / 6), what) for k, what in enumerate(told)]
 
 
 @over([(k, n) for k, n in STEPPED if not CATALOG[k].joint])

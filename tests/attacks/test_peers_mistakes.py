@@ -11,6 +11,7 @@ from torch import nn
 
 import lab
 from lab.attacks import CATALOG
+from lab.progress import Progress
 from tests.support.attacks import ATTACKS, CASES, case, has, length, over, settings_of
 from tests.support.nets import Small, images
 
@@ -123,7 +124,7 @@ def test_no_image_ends_on_the_boundary(key):
 @ATTACKS
 def test_an_interrupted_attack_gives_what_it_has(key, norm):
     model, x, y = case()
-    result = lab.attack(key, model, x, y, cancel=lambda: True, **settings_of(key, norm))
+    result = lab.attack(key, model, x, y, progress=Progress(stop=lambda: True), **settings_of(key, norm))
     assert not result.complete
     assert result.x.shape == x.shape
     assert result.x.isfinite().all()

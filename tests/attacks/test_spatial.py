@@ -6,9 +6,10 @@ import pytest
 import torch
 
 import lab
-from lab.attacks.run import make_goal, run
 from lab.attacks.spatial import Spatial, moved
+from lab.attacks.validate import make_goal
 from lab.types import Access
+from tests.support.driver import run
 from tests.support.nets import Small, images
 
 

@@ -88,8 +88,8 @@ def test_an_attack_that_reaches_a_class_of_the_guarded_model_passes_the_detector
 
 def test_without_members_the_attack_ascends_the_guarded_models_own_loss(digits):
     model = lab.load_model("mnist/capsnet")
-    assert not hasattr(Guarded(model, Reconstruction(), 5.0)(digits.x[:2]), "members")
-    assert len(Squeezing().known(lab.load_model("mnist/mlp"), 0.1)(digits.x[:2]).members) == 3
+    assert not Guarded(model, Reconstruction(), 5.0).answer(digits.x[:2]).members
+    assert len(Squeezing().known(lab.load_model("mnist/mlp"), 0.1).answer(digits.x[:2]).members) == 3
 
 
 def test_the_catalogue_lists_detectors_and_refuses_what_is_not_there():

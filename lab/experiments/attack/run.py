@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +11,10 @@ from torch import Tensor
 from lab.attacks import attack
 from lab.attacks.catalog import find_attack
 from lab.attacks.norms import NORMS
-from lab.attacks.run import Watch, make_goal
+from lab.attacks.validate import make_goal
 from lab.experiments.attack.spectrum import similarity
 from lab.predict import logits_of
+from lab.progress import SILENT, Progress
 from lab.types import Goal, Model, Result
 
 MOST_PICTURES = 16
@@ -77,8 +78,7 @@ def run_one(
     *,
     target: int | None = None,
     seed: int = 0,
-    cancel: Callable[[], bool] = lambda: False,
-    watch: Watch = lambda step, share: None,
+    progress: Progress = SILENT,
     params: Mapping[str, Any] | None = None,
 ) -> AttackRun:
     """Attacks one image [1,C,H,W] away from the class that the model sees in it, or towards a target class.
@@ -92,9 +92,7 @@ def run_one(
     params = dict(params or {})
     clean_logits = logits_of(model, x)
     seen = int(clean_logits.argmax(1)[0])
-    result = attack(
-        key, model, x, seen, target=target, seed=seed, trace=MOST_PICTURES, cancel=cancel, watch=watch, **params
-    )
+    result = attack(key, model, x, seen, target=target, seed=seed, trace=MOST_PICTURES, progress=progress, **params)
     return AttackRun(
         clean=x.cpu(),
         seen=seen,

@@ -15,6 +15,7 @@ from lab.experiments.blackbox.oracle import Ask, BudgetError, Oracle
 from lab.experiments.blackbox.substitute import Round
 from lab.images import Images
 from lab.predict import classes_of, logits_of
+from lab.progress import Progress
 from lab.types import Frame, Model
 
 QUERY_ATTACKS: Mapping[str, Mapping[str, Any]] = {
@@ -174,7 +175,6 @@ def query_curve(
     *,
     seed: int = 0,
     cancel: Callable[[], bool] = lambda: False,
-    watch: Callable[[int, float], None] = lambda step, share: None,
     **params: Any,
 ) -> QueryCurve:
     """Runs a query attack on images [N,C,H,W] and notes when each was fooled with no value moved by more than eps.
@@ -185,7 +185,7 @@ def query_curve(
     settings = {**QUERY_ATTACKS.get(key, {}), **params}
     if key != "hopskipjump":  # it looks for the smallest perturbation; the others work within eps
         settings["eps"] = eps
-    result = attack(key, model, x, y, seed=seed, trace=2, cancel=cancel, watch=watch, **settings)
+    result = attack(key, model, x, y, seed=seed, trace=2, progress=Progress(stop=cancel), **settings)
     return curve_of(key, result.frames, x, eps)
 
 

@@ -63,7 +63,7 @@ def reached(
         offered = next((p.choices for p in find_attack(key).params if p.name == "norm"), ())
         if norm in offered:
             params["norm"] = norm
-        result = attack(key, model, x, y, seed=seed, cancel=progress.stop, **params)
+        result = attack(key, model, x, y, seed=seed, progress=Progress(stop=progress.stop), **params)
         progress.check()
         distance = float(result.distance[norm][0]) if bool(result.success[0]) else math.inf
         yield Reached(key, distance, int(result.predictions[0]))

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from lab import devices
 from lab.attacks.norms import NORMS
-from lab.attacks.run import check_images, check_labels
+from lab.attacks.validate import check_images, check_labels
 from lab.experiments.clever.curvature import curvatures, refuse_kinks
 from lab.folding import fold
 from lab.progress import SILENT, Cancelled, Progress

@@ -14,8 +14,9 @@ from lab.defenses.catalog import defend, find_defense
 from lab.defenses.detect import Detector, Roc, roc, scores, threshold
 from lab.models.cards import resized
 from lab.predict import classes_of, logits_of
+from lab.progress import Progress
 from lab.statistics import wilson
-from lab.types import Model
+from lab.types import Answer, Fusing, Model
 
 EOT_DRAWS = 8
 """Looks that an attacker averages who expects a random defense."""
@@ -86,12 +87,12 @@ class Attackers:
             target=target,
             seed=self.seed,
             drop_solved=first,
-            cancel=self.cancel,
+            progress=Progress(stop=self.cancel),
             **dict(self.params),
         ).x
 
 
-class Softmaxed(nn.Module):
+class Softmaxed(Fusing, nn.Module):
     """A model whose logits are the logarithms of its probabilities in 32 bits: the gradient vanishes where it is sure.
 
     What a textbook attack on probabilities sees; against it, defensive distillation seems to help.
@@ -104,13 +105,12 @@ class Softmaxed(nn.Module):
         self.model = model
         self.eval()
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits [N,K]."""
-        logits: Tensor = self.model(x)
-        return logits.softmax(1).clamp(min=torch.finfo(logits.dtype).tiny).log()
+    def answer(self, x: Tensor) -> Answer:
+        """The model's answer with logarithms of probabilities for logits."""
+        return Answer.of(self.model, x).map(lambda z: z.softmax(1).clamp(min=torch.finfo(z.dtype).tiny).log())
 
 
-class Cooled(nn.Module):
+class Cooled(Fusing, nn.Module):
     """A model whose logits are divided by a temperature, so that the usual loss has a gradient again."""
 
     def __init__(self, model: Model, temperature: float) -> None:
@@ -118,9 +118,9 @@ class Cooled(nn.Module):
         self.model, self.temperature = model, temperature
         self.eval()
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits [N,K]."""
-        return self.model(x) / self.temperature
+    def answer(self, x: Tensor) -> Answer:
+        """The model's answer, cooled."""
+        return Answer.of(self.model, x).map(lambda logits: logits / self.temperature)
 
 
 def transformed(

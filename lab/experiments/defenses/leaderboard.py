@@ -10,6 +10,7 @@ from torch import Tensor
 from lab.attacks import attack as run_attack
 from lab.models.cards import resized
 from lab.predict import classes_of
+from lab.progress import Progress
 from lab.types import Model
 
 STEPS = 40
@@ -67,7 +68,9 @@ def accuracies(
         if not len(rows) or eps == 0:
             found[key] = found["clean"]
             continue
-        result = run_attack(key, model, x[rows], y[rows], eps=eps, seed=seed, drop_solved=True, cancel=cancel, **params)
+        result = run_attack(
+            key, model, x[rows], y[rows], eps=eps, seed=seed, drop_solved=True, progress=Progress(stop=cancel), **params
+        )
         if not result.complete:
             return found
         found[key] = float((~result.success).sum()) / len(x)

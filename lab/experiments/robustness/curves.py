@@ -243,7 +243,15 @@ def _broken(
     at: dict[str, Any] = {} if smallest else {"eps": sizes[0]}
     rows = standing.to(x.device)
     result = attack(
-        key, model, x[rows], y[rows], seed=seed, drop_solved=not smallest, cancel=progress.stop, **at, **given
+        key,
+        model,
+        x[rows],
+        y[rows],
+        seed=seed,
+        drop_solved=not smallest,
+        progress=Progress(stop=progress.stop),
+        **at,
+        **given,
     )
     if not result.complete:
         raise Cancelled

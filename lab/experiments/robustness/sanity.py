@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lab.attacks import attack
-from lab.attacks.gradient import input_gradient
-from lab.attacks.run import make_goal
+from lab.attacks.gradient import loss_gradient
+from lab.attacks.validate import make_goal
 from lab.models.cards import resized
 from lab.params import number
 from lab.predict import classes_of, logits_of
@@ -83,7 +83,7 @@ class Case:
             eps=self.eps if eps is None else eps,
             seed=self.seed if seed is None else seed,
             drop_solved=True,
-            cancel=self.progress.stop,
+            progress=Progress(stop=self.progress.stop),
             **params,
         )
         self.progress.check()
@@ -164,7 +164,7 @@ def _gradients(case: Case) -> Check:
     slopes = []
     for _ in range(2):
         parts = [
-            input_gradient(case.model, x, goal.rows(rows).loss)[1]
+            loss_gradient(case.model, x, goal.rows(rows))[2]
             for rows in torch.arange(len(case.x), device=case.x.device).split(64)
             for x in (case.x[rows],)
         ]
@@ -208,11 +208,10 @@ def _unbounded(case: Case) -> Check:
 
 
 def _steps(case: Case) -> Check:
-    rows = [(f"{steps} steps", case.accuracy("pgd", steps=steps, alpha=2.5 * case.eps / steps)) for steps in STEPS]
-    step = 2.5 * case.eps / STEPS[0]
+    rows = [(f"{steps} steps", case.accuracy("pgd", steps=steps)) for steps in STEPS]
     best = torch.zeros(len(case.x), dtype=torch.bool)
     for k in range(RESTARTS):
-        best |= case.attacked("pgd", seed=case.seed + k, steps=STEPS[0], alpha=step).success.cpu()
+        best |= case.attacked("pgd", seed=case.seed + k, steps=STEPS[0]).success.cpu()
     rows.append((f"{STEPS[0]} steps, {RESTARTS} starts", 1 - float(best.double().mean())))
     worse = rows[2][1] > rows[0][1] + SLACK
     gained = rows[0][1] - min(a for _, a in rows)
@@ -270,7 +269,7 @@ def _black_box(case: Case) -> Check:
             case.y,
             eps=case.eps,
             seed=case.seed,
-            cancel=case.progress.stop,
+            progress=Progress(stop=case.progress.stop),
         )
         case.progress.check()
         seen = classes_of(case.model, resized(made.x, case.model))

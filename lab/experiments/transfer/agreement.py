@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lab import devices
-from lab.attacks.gradient import input_gradient
+from lab.attacks.gradient import loss_gradient
 from lab.predict import classes_of, logits_of
 from lab.progress import SILENT, Progress
 from lab.statistics import share
@@ -69,7 +69,7 @@ def agreement(
     model = models[source]
     device = devices.of(model, x)
     progress.tell(0.0, source)
-    _, slope = input_gradient(model, x.to(device), Goal(y.to(device)).loss)
+    _, _, slope = loss_gradient(model, x.to(device), Goal(y.to(device)))
     moved = x + eps * slope.sign().cpu()
     noise = torch.randn((noises, *x.shape[1:]), generator=torch.Generator().manual_seed(seed))
     seen: dict[str, Tensor] = {}

@@ -154,7 +154,8 @@ def stream(
         except Cancelled:
             return
         clean = resized(x, model)
-        result = run_attack(attack, model, clean, y.to(clean.device), seed=seed, cancel=part.stop, **params)
+        stopping = Progress(stop=part.stop)
+        result = run_attack(attack, model, clean, y.to(clean.device), seed=seed, progress=stopping, **params)
         if not result.complete:
             return
         attacked, own = result.x.cpu(), result.predictions.cpu()

@@ -115,22 +115,13 @@ def compute(scenario: Scenario) -> Shown | None:
     request = scenario.request
 
     def work(job: Job) -> AttackRun:
-        model = load(request.model, job)
-        steps = int(request.params.get("steps") or 1) * int(request.params.get("searches") or 1)
-
-        def watch(step: int, share: float) -> None:
-            known = step <= steps
-            job.share = step / (steps + 1) if known else 0.0
-            job.message = f"iteration {step:,} of {steps:,}" if known else f"iteration {step:,}"
-
         return run_one(
-            model,
+            load(request.model, job),
             scenario.x,
             request.attack,
             target=request.target,
             seed=request.seed,
-            cancel=job.cancelled,
-            watch=watch,
+            progress=job.progress,
             params=request.params,
         )
 

@@ -271,15 +271,13 @@ def computed(setup: Setup) -> Shown | None:
         x, label = data.x.to(device), data.y.to(device)
         with torch.no_grad():
             before = model(x).argmax(1)
-        steps = setup.params(setup.attack).get("steps", 1)
         result = run_attack(
             setup.attack,
             model,
             x,
             before,
             seed=setup.seed,
-            cancel=job.cancelled,
-            watch=lambda step, share: job.tell(step / (steps + 1), f"iteration {step} of {steps}"),
+            progress=job.progress,
             **setup.params(setup.attack),
         )
         both = torch.cat([x, result.x])

@@ -17,6 +17,7 @@ from lab.defenses.smoothing import ABSTAIN, Certified, Smoothed, certify, joined
 from lab.figures import defenses as figures
 from lab.images import Images
 from lab.models.catalog import find_model, is_here
+from lab.progress import Progress
 from lab.ui.parts.result import run_button
 from lab.ui.parts.show import show_chart, show_tabs
 from lab.ui.parts.tiles import Tile, show_tiles
@@ -167,10 +168,9 @@ def _computed(setup: Setup) -> Shown | None:
                 y,
                 norm="l2",
                 eps=radius,
-                alpha=2.5 * radius / STEPS,
                 steps=STEPS,
                 seed=setup.seed,
-                cancel=job.cancelled,
+                progress=Progress(stop=job.cancelled),
             ).x
             seen = predict(model, x, sigma=setup.sigma, n=VOTES, seed=setup.seed + 7)
             point = (radius, float((seen == y).double().mean()))

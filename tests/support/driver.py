@@ -1,0 +1,13 @@
+"""The driver with any generator, in place of an attack of the catalogue."""
+
+from __future__ import annotations
+
+from lab.attacks import driver
+from lab.attacks.spec import Spec
+from lab.types import Access
+
+
+def run(attack, model, x, goal, *, keep="last", norm="l2", access=Access.GRADIENTS, joint=False, **options):
+    """As the driver's `run`, with what a `Spec` says of an attack given by name."""
+    spec = Spec("any", "Any", "", "", (), type(attack), keep=keep, norm=norm, access=access, joint=joint)
+    return driver.run(spec, attack, model, x, goal, **options)
