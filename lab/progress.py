@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 Hear = Callable[[float, tuple[str, ...]], None]
 """Called with the share that is done, 0 to 1, and what is at work, the outermost first."""
@@ -29,8 +29,8 @@ class Progress:
         what: what is at work, the outermost first.
     """
 
-    hear: Hear = lambda share, what: None
-    stop: Callable[[], bool] = lambda: False
+    hear: Hear = field(default=lambda share, what: None, repr=False)
+    stop: Callable[[], bool] = field(default=lambda: False, repr=False)
     start: float = 0.0
     end: float = 1.0
     what: tuple[str, ...] = ()
