@@ -18,12 +18,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import lab
 from lab.assets import ASSETS
 from lab.attacks.catalog import find_attack
-from lab.experiments.attack import report
-from lab.experiments.attack.run import run_one
+from lab.experiments.attack.request import Request
+from lab.experiments.attack.run import run_attack
 from lab.figures.pictures import amplify
 from lab.images import encode
 
-REQUEST = report.Request(
+REQUEST = Request(
     model="imagenet/efficientnet_lite0",
     dataset="photographs",
     image="coffee",
@@ -38,16 +38,16 @@ def main() -> None:
     folder.mkdir(exist_ok=True)
     model = lab.load_model(REQUEST.model)
     x = lab.load_picture(REQUEST.image, model.card)
-    done = run_one(model, x, REQUEST.attack, seed=REQUEST.seed, params=REQUEST.params)
-    magnified, factor = amplify(done.delta[0])
-    for name, picture in (("clean", x[0]), ("perturbation", magnified), ("attacked", done.result.x[0])):
+    run = run_attack(REQUEST, model, x, model.card.classes)
+    magnified, factor = amplify(run.delta[0])
+    for name, picture in (("clean", x[0]), ("perturbation", magnified), ("attacked", run.result.x[0])):
         (folder / f"{name}.png").write_bytes(encode(picture))
-    told = report.manifest(REQUEST, done, model.card.classes) | {
+    record = run.record() | {
         "model_name": model.card.name,
         "amplified": factor,
         "command": "python scripts/build_overview.py",
     }
-    (folder / "result.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+    (folder / "result.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     (folder / "icon.png").write_bytes(encode(icon()))
 
 

@@ -11,15 +11,11 @@ from typing import TYPE_CHECKING, Any
 import lab
 from lab.cli import options
 from lab.cli.inputs import find_class, images_for, load_model
-from lab.cli.outputs import say, write
-from lab.progress import Progress
+from lab.cli.outputs import bar, say, write
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from lab.images import Images
     from lab.models.cards import Classifier
-    from lab.types import Result
 
 
 def add(commands: options.Commands) -> None:
@@ -43,14 +39,13 @@ def add(commands: options.Commands) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Attacks, prints a summary, and writes what was asked for."""
-    from tqdm import tqdm
-
     from lab.attacks.catalog import find_attack
+    from lab.experiments.attack.batch import AttackedImages
     from lab.images import encode
     from lab.predict import classes_of
 
     params = options.pairs(args.param)
-    method = find_attack(args.attack).build(**params)  # a wrong parameter is refused before a model is loaded
+    find_attack(args.attack).build(**params)  # a wrong parameter is refused before a model is loaded
     model = load_model(args.model)
     images = _images(args, model)
     clean = classes_of(model, images.x)
@@ -58,9 +53,7 @@ def run(args: argparse.Namespace) -> None:
     if target is not None:
         rows = _others(images, target)
         images, clean = images.rows(rows), clean[rows]
-    steps = getattr(method, "steps", None)
-    total = None if steps is None else steps + 1
-    with tqdm(total=total, desc=f"{len(images)} images", leave=False, disable=not sys.stderr.isatty()) as bar:
+    with bar(f"{len(images)} images") as progress:
         result = lab.attack(
             args.attack,
             model,
@@ -68,11 +61,11 @@ def run(args: argparse.Namespace) -> None:
             images.y,
             target=target,
             seed=args.seed,
-            progress=Progress(lambda share, what: bar.update()),
+            progress=progress,
             **params,
         )
-    record = {"model": args.model, "attack": args.attack, "params": params, "target": target, "seed": args.seed}
-    record |= _measures(model, images, clean, result)
+    classes = model.card.classes
+    record = AttackedImages(args.model, args.attack, params, target, args.seed, classes, images, clean, result).record()
     if args.out is not None:
         args.out.mkdir(parents=True, exist_ok=True)
         for name, attacked in zip(images.ids, result.x, strict=True):
@@ -102,36 +95,6 @@ def _others(images: Images, target: int) -> list[int]:
     if len(rows) < len(images):
         sys.stderr.write(f"lab: {len(images) - len(rows)} images of the target class are left out\n")
     return rows
-
-
-def _measures(model: Classifier, images: Images, clean: Tensor, result: Result) -> dict[str, Any]:
-    right, success = clean == images.y, result.success.cpu()
-    attacked, names = result.predictions.cpu(), model.card.classes
-    return {
-        "summary": {
-            "images": len(images),
-            "clean_accuracy": right.float().mean().item(),
-            "attacked_accuracy": (attacked == images.y).float().mean().item(),
-            "success_on_right": (success & right).sum().item() / max(1, int(right.sum())),
-            "mean_l2": result.distance["l2"].mean().item(),
-            "largest_linf": result.distance["linf"].max().item(),
-        },
-        "images": [
-            {
-                "id": name,
-                "label": int(images.y[i]),
-                "clean_class": int(clean[i]),
-                "attacked_class": int(attacked[i]),
-                "attacked_name": names[int(attacked[i])],
-                "success": bool(success[i]),
-                "confidence": result.confidence[i].item(),
-                "distance": {norm: size[i].item() for norm, size in result.distance.items()},
-                "forward_passes": int(result.queries[i]),
-                "backward_passes": int(result.backwards[i]),
-            }
-            for i, name in enumerate(images.ids)
-        ],
-    }
 
 
 def _summary(record: Mapping[str, Any]) -> str:

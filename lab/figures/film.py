@@ -17,14 +17,14 @@ MOST_POINTS = 400
 
 
 @dataclass(frozen=True)
-class Told:
-    """How the measures of an attack are told.
+class Kind:
+    """What kind of attack it is, as far as its curves depend on it.
 
     Attributes:
         norm: the distance in which it is bounded or which it keeps small.
         targeted: whether a class was chosen to be reached.
         closest: whether the attack looks for the smallest change.
-        by_queries: whether its course is told by queries of the model instead of by iterations.
+        by_queries: whether its progress is counted in queries of the model instead of in iterations.
         by_labels: whether it sees nothing but the model's label.
     """
 
@@ -47,7 +47,7 @@ def best_so_far(frames: Sequence[Frame], row: int, norm: str) -> list[float | No
     return found
 
 
-def film(frames: Sequence[Frame], clean: Tensor, row: int, classes: Sequence[str], told: Told) -> dict[str, Any]:
+def film(frames: Sequence[Frame], clean: Tensor, row: int, classes: Sequence[str], kind: Kind) -> dict[str, Any]:
     """The trajectory of one image as pictures, curves and what is said at each of its stops, ready for JSON.
 
     Args:
@@ -55,7 +55,7 @@ def film(frames: Sequence[Frame], clean: Tensor, row: int, classes: Sequence[str
         clean: the clean image [C,H,W].
         row: which image of the batch.
         classes: class names.
-        told: how the measures are told.
+        kind: of the attack.
     """
     stops = [i for i, f in enumerate(frames) if len(f.x)]
     largest = max((frames[i].x[row] - clean).abs().max().item() for i in stops)
@@ -63,17 +63,17 @@ def film(frames: Sequence[Frame], clean: Tensor, row: int, classes: Sequence[str
     stride = max(1, len(frames) // MOST_POINTS)
     kept = sorted({*range(0, len(frames), stride), *stops})
     place = {i: n for n, i in enumerate(kept)}
-    axis = [int(f.queries[row]) if told.by_queries else f.step for f in frames]
+    axis = [int(f.queries[row]) if kind.by_queries else f.step for f in frames]
     return {
-        "axis": "queries of the model" if told.by_queries else "iterations",
+        "axis": "queries of the model" if kind.by_queries else "iterations",
         "at": [axis[i] for i in kept],
         "amplified": f"perturbation, amplified {times(factor)}",
-        "start": _best(frames, stops, row, told),
-        "curves": [_thinned(curve, kept) for curve in _curves(frames, row, told)],
+        "start": _best(frames, stops, row, kind),
+        "curves": [_thinned(curve, kept) for curve in _curves(frames, row, kind)],
         "stops": [
             {
                 "point": place[i],
-                "text": _moment(frames[i], row, classes, told),
+                "text": _moment(frames[i], row, classes, kind),
                 "image": data_url(frames[i].x[row], 224),
                 "perturbation": data_url(0.5 + (frames[i].x[row] - clean) * factor, 224),
             }
@@ -82,10 +82,10 @@ def film(frames: Sequence[Frame], clean: Tensor, row: int, classes: Sequence[str
     }
 
 
-def _best(frames: Sequence[Frame], stops: Sequence[int], row: int, told: Told) -> int:
+def _best(frames: Sequence[Frame], stops: Sequence[int], row: int, kind: Kind) -> int:
     """The stop shown first: the last, or for an attack that looks for the smallest change its closest success."""
-    reached = [n for n, i in enumerate(stops) if told.closest and frames[i].success[row]]
-    return min(reached, key=lambda n: float(frames[stops[n]].distance[told.norm][row]), default=len(stops) - 1)
+    reached = [n for n, i in enumerate(stops) if kind.closest and frames[i].success[row]]
+    return min(reached, key=lambda n: float(frames[stops[n]].distance[kind.norm][row]), default=len(stops) - 1)
 
 
 def _thinned(curve: Mapping[str, Any], kept: Sequence[int]) -> dict[str, Any]:
@@ -93,7 +93,7 @@ def _thinned(curve: Mapping[str, Any], kept: Sequence[int]) -> dict[str, Any]:
     return {k: [v[i] for i in kept] if k in ("values", "behind") else v for k, v in curve.items()}
 
 
-def _curves(frames: Sequence[Frame], row: int, told: Told) -> list[dict[str, Any]]:
+def _curves(frames: Sequence[Frame], row: int, kind: Kind) -> list[dict[str, Any]]:
     """Title, values, what its axis covers at least, and unit of each curve; and values drawn faintly behind it."""
     margin = {
         "title": "margin in logits: below 0 the goal is reached",
@@ -107,26 +107,26 @@ def _curves(frames: Sequence[Frame], row: int, told: Told) -> list[dict[str, Any
         "covers": [0, 100],
         "unit": "%",
     }
-    if told.closest:
-        unit = 255 if told.norm == "linf" else 1
+    if kind.closest:
+        unit = 255 if kind.norm == "linf" else 1
         smallest = {
-            "title": f"smallest success so far, {NORM_NAMES[told.norm]} (faint: at this moment)",
-            "values": [None if d is None else d * unit for d in best_so_far(frames, row, told.norm)],
-            "behind": [float(f.distance[told.norm][row]) * unit for f in frames],
+            "title": f"smallest success so far, {NORM_NAMES[kind.norm]} (faint: at this moment)",
+            "values": [None if d is None else d * unit for d in best_so_far(frames, row, kind.norm)],
+            "behind": [float(f.distance[kind.norm][row]) * unit for f in frames],
             "covers": [0],
-            "unit": "/255" if told.norm == "linf" else "",
+            "unit": "/255" if kind.norm == "linf" else "",
         }
         return [smallest, margin, confidence]
     of = "cross-entropy of the goal: the attack lowers it"
-    if not told.targeted:
+    if not kind.targeted:
         of = "cross-entropy of the class seen at first: the attack raises it"
-    sign = -1 if told.targeted else 1
+    sign = -1 if kind.targeted else 1
     loss = {"title": of, "values": [sign * f.loss[row].item() for f in frames], "covers": [0], "unit": ""}
     return [margin, confidence, loss]
 
 
-def _moment(frame: Frame, row: int, classes: Sequence[str], told: Told) -> str:
+def _moment(frame: Frame, row: int, classes: Sequence[str], kind: Kind) -> str:
     seen, sure = classes[int(frame.predictions[row])], frame.confidence[row].item()
-    moved = scaled(frame.distance[told.norm][row].item(), told.norm)
-    spent = f", {int(frame.queries[row]):,} queries" if told.by_queries else ""
+    moved = scaled(frame.distance[kind.norm][row].item(), kind.norm)
+    spent = f", {int(frame.queries[row]):,} queries" if kind.by_queries else ""
     return f"Iteration {frame.step:,}{spent}: {seen} ({sure:.0%}), moved by {moved}"

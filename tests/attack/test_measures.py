@@ -12,7 +12,8 @@ import lab
 from lab.attacks.norms import NORMS
 from lab.experiments.attack.linearity import along, noise_like
 from lab.experiments.attack.plane import plane
-from lab.experiments.attack.run import run_one
+from lab.experiments.attack.request import Request
+from lab.experiments.attack.run import run_attack
 from lab.experiments.attack.saved import survival
 from lab.experiments.attack.spectrum import similarity, spectrum
 from lab.images import encode, from_picture, to_picture
@@ -114,7 +115,9 @@ class TestPlane:
         model = Small().double()
         x, y, delta = attacked(model, norm)
         heard = []
-        found = plane(model, x, delta, norm, points=21, reach=2.0, watch=heard.append)
+        found = plane(
+            model, x, delta, norm, points=21, reach=2.0, progress=Progress(lambda share, what: heard.append(share))
+        )
         assert found.classes.shape == found.confidence.shape == (21, 21)
         assert found.along[[5, 10, 15]].tolist() == pytest.approx([-1, 0, 1])
         for at, image in ((10, x), (15, x + delta), (5, x - delta)):
@@ -223,31 +226,48 @@ class TestSimilarity:
         assert similarity(x, x + 0.4 * noise) == pytest.approx(far, abs=1e-5)
 
 
-class TestStudy:
+CLASSES = tuple(str(k) for k in range(10))
+
+
+def run_on(model, x, attack, target=None, **params):
+    """A run of an attack on an image of no data set."""
+    return run_attack(Request("", "", "", attack, params, target), model, x, CLASSES)
+
+
+class TestRun:
     @pytest.mark.parametrize("target", [None, 4])
-    def test_a_study_is_the_attack_with_what_one_wants_to_see(self, target):
+    def test_a_run_is_the_attack_with_what_one_wants_to_see(self, target):
         model, x = Small(3, 10, 16), images(1, 3, 16)
-        seen = int(model(x).argmax())
-        target = None if target is None else (seen + target) % 10
-        done = run_one(model, x, "bim", target=target, params={"eps": "8/255", "norm": "linf"})
-        direct = lab.attack("bim", model, x, seen, target=target, eps="8/255", trace=True)
-        assert torch.equal(done.result.x, direct.x)
-        assert done.seen == seen
-        assert done.now == int(direct.predictions[0])
-        assert done.fooled == bool(direct.success[0])
-        assert torch.equal(done.goal.labels, torch.tensor([seen if target is None else target]))
-        assert torch.allclose(done.clean_p, model(x)[0].softmax(0))
-        assert torch.allclose(done.attacked_p, model(direct.x)[0].softmax(0))
-        assert torch.equal(done.delta, direct.x - x)
-        assert done.moved == pytest.approx(8 / 255, rel=1e-4)
-        assert done.ssim == pytest.approx(similarity(direct.x, x))
-        assert len(done.result.frames) == 11
+        clean_class = int(model(x).argmax())
+        target = None if target is None else (clean_class + target) % 10
+        run = run_on(model, x, "bim", target, eps="8/255", norm="linf")
+        direct = lab.attack("bim", model, x, clean_class, target=target, eps="8/255", trace=True)
+        assert torch.equal(run.result.x, direct.x)
+        assert run.clean_class == clean_class
+        assert run.attacked_class == int(direct.predictions[0])
+        assert run.success == bool(direct.success[0])
+        assert torch.equal(run.goal.labels, torch.tensor([clean_class if target is None else target]))
+        assert torch.allclose(run.clean_probabilities, model(x)[0].softmax(0))
+        assert torch.allclose(run.attacked_probabilities, model(direct.x)[0].softmax(0))
+        assert torch.equal(run.delta, direct.x - x)
+        assert run.size == pytest.approx(8 / 255, rel=1e-4)
+        assert run.ssim == pytest.approx(similarity(direct.x, x))
+        assert len(run.result.frames) == 11
 
     def test_the_size_is_told_in_the_attacks_norm(self):
-        done = run_one(Small(3, 10, 16), images(1, 3, 16), "fgsm", params={"eps": 0.5, "norm": "l2"})
-        assert done.moved == pytest.approx(0.5, rel=1e-4)
-        smallest = run_one(Small(3, 10, 16), images(1, 3, 16), "cw", params={"steps": 20, "searches": 2})
-        assert smallest.moved == smallest.result.distance["l2"][0].item()
+        run = run_on(Small(3, 10, 16), images(1, 3, 16), "fgsm", eps=0.5, norm="l2")
+        assert run.size == pytest.approx(0.5, rel=1e-4)
+        smallest = run_on(Small(3, 10, 16), images(1, 3, 16), "cw", steps=20, searches=2)
+        assert smallest.size == smallest.result.distance["l2"][0].item()
+
+    def test_a_run_that_is_stopped_says_so_and_keeps_what_it_had(self):
+        heard = []
+        progress = Progress(lambda share, what: heard.append(share), stop=lambda: len(heard) > 3)
+        request = Request("", "", "", "bim", {"eps": "8/255", "steps": 50})
+        run = run_attack(request, Small(3, 10, 16), images(1, 3, 16), CLASSES, progress=progress)
+        assert not run.result.complete
+        assert run.record()["result"]["complete"] is False
+        assert run.size > 0
 
 
 class TestPredict:

@@ -9,8 +9,10 @@ import pytest
 import torch
 
 import lab
-from lab.experiments.attack.report import Request, arrays, manifest, python
-from lab.experiments.attack.run import run_one
+from lab.experiments.attack.batch import AttackedImages
+from lab.experiments.attack.request import Request, python
+from lab.experiments.attack.run import AttackRun, run_attack
+from lab.predict import classes_of
 
 PHOTOGRAPH = Request("imagenet/efficientnet_lite0", "photographs", "cat", "fgsm", {"eps": 4 / 255, "norm": "linf"})
 TARGETED = Request(
@@ -30,28 +32,27 @@ requests = pytest.mark.parametrize(
 )
 
 
-def done(request):
-    """The study of a request, and its model's class names."""
+def done(request) -> AttackRun:
+    """The run of a request."""
     model = lab.load_model(request.model)
     if request.dataset == "photographs":
         x = lab.load_picture(request.image, model.card)
     else:
         x = lab.load_data(request.dataset).rows([int(request.image)]).x
-    found = run_one(model, x, request.attack, target=request.target, seed=request.seed, params=request.params)
-    return found, model.card.classes
+    return run_attack(request, model, x, model.card.classes)
 
 
 @requests
 def test_the_script_computes_the_same_bits(request_):
-    found, classes = done(request_)
+    run = done(request_)
     script, names, said = python(request_), {}, io.StringIO()
     with contextlib.redirect_stdout(said):
         exec(script, names)  # it is what a person would run
     result = names["result"]
-    assert torch.equal(result.x, found.result.x)
-    assert torch.equal(result.success, found.result.success)
-    assert int(names["y"]) == found.seen
-    assert said.getvalue().startswith(f"{classes[found.now]} {found.result.confidence[0]:.1%} moved by ")
+    assert torch.equal(result.x, run.result.x)
+    assert torch.equal(result.success, run.result.success)
+    assert int(names["y"]) == run.clean_class
+    assert said.getvalue().startswith(f"{run.classes[run.attacked_class]} {run.result.confidence[0]:.1%} moved by ")
     assert "\t" not in script
 
 
@@ -70,47 +71,80 @@ def test_a_picture_of_ones_own_is_named_as_such():
 
 
 @requests
-def test_the_manifest_is_json_and_says_everything(request_):
-    found, classes = done(request_)
-    told = manifest(request_, found, classes)
-    assert json.loads(json.dumps(told, allow_nan=False)) == told
-    assert told["model"] == request_.model
-    assert told["image"] == {
+def test_the_record_is_json_and_says_everything(request_):
+    run = done(request_)
+    record = run.record()
+    assert json.loads(json.dumps(record, allow_nan=False)) == record
+    assert record["model"] == request_.model
+    assert record["image"] == {
         "dataset": request_.dataset,
         "id": request_.image,
-        "shape": list(found.clean.shape[1:]),
+        "shape": list(run.clean.shape[1:]),
     }
-    assert told["attack"] == request_.attack
-    assert told["params"] == request_.params
-    assert told["seed"] == request_.seed
+    assert record["attack"] == request_.attack
+    assert record["params"] == request_.params
+    assert record["seed"] == request_.seed
     target = request_.target
-    assert told["target"] == (None if target is None else {"class": target, "name": classes[target]})
-    result = told["result"]
-    assert result["success"] == bool(found.result.success[0])
+    assert record["target"] == (None if target is None else {"class": target, "name": run.classes[target]})
+    result = record["result"]
+    assert result["success"] == bool(run.result.success[0])
     assert result["complete"] is True
-    assert result["clean"]["class"] == found.seen
-    assert result["clean"]["name"] == classes[found.seen]
-    assert result["attacked"]["class"] == int(found.result.predictions[0])
+    assert result["clean"]["class"] == run.clean_class
+    assert result["clean"]["name"] == run.classes[run.clean_class]
+    assert result["attacked"]["class"] == int(run.result.predictions[0])
     assert 0 < result["attacked"]["confidence"] <= 1
-    assert result["distance"] == {k: v[0].item() for k, v in found.result.distance.items()}
-    assert result["ssim"] == found.ssim
+    assert result["distance"] == {k: v[0].item() for k, v in run.result.distance.items()}
+    assert result["ssim"] == run.ssim
     assert (result["forward_passes"], result["backward_passes"]) == (
-        int(found.result.queries[0]),
-        int(found.result.backwards[0]),
+        int(run.result.queries[0]),
+        int(run.result.backwards[0]),
     )
-    assert told["versions"]["torch"] == torch.__version__
-    assert set(told["versions"]) == {"python", "torch", "torchvision", "numpy", "pillow"}
-    assert told["device"]
+    assert record["versions"]["torch"] == torch.__version__
+    assert set(record["versions"]) == {"python", "torch", "torchvision", "numpy", "pillow"}
+    assert record["device"]
 
 
 def test_the_arrays_open_without_pickle():
-    found, _ = done(DIGIT)
-    with np.load(io.BytesIO(arrays(found)), allow_pickle=False) as held:
+    run = done(DIGIT)
+    with np.load(io.BytesIO(run.arrays()), allow_pickle=False) as held:
         kept = {name: held[name] for name in held.files}
     assert all(a.dtype == np.float32 for a in kept.values())
-    assert np.array_equal(kept["clean"], found.clean[0].numpy())
-    assert np.array_equal(kept["attacked"], found.result.x[0].numpy())
+    assert np.array_equal(kept["clean"], run.clean[0].numpy())
+    assert np.array_equal(kept["attacked"], run.result.x[0].numpy())
     assert np.array_equal(kept["perturbation"], kept["attacked"] - kept["clean"])
     assert kept["clean_probabilities"].shape == kept["attacked_probabilities"].shape == (10,)
-    assert kept["clean_probabilities"].argmax() == found.seen
-    assert kept["attacked_probabilities"].argmax() == found.now
+    assert kept["clean_probabilities"].argmax() == run.clean_class
+    assert kept["attacked_probabilities"].argmax() == run.attacked_class
+
+
+def test_the_table_has_the_measures_of_the_record():
+    run = done(TARGETED)
+    (row,), record = run.rows(), run.record()
+    measured = record["result"]
+    assert (row["model"], row["attack"], row["image"], row["seed"]) == (
+        "imagenet/efficientnet_lite0",
+        "bim",
+        "zebra",
+        1,
+    )
+    assert row["clean_class"] == measured["clean"]["name"]
+    assert row["attacked_class"] == measured["attacked"]["name"]
+    assert {norm: row[norm] for norm in measured["distance"]} == measured["distance"]
+    for name in ("success", "ssim", "forward_passes", "backward_passes"):
+        assert row[name] == measured[name]
+
+
+def test_many_images_are_measured_as_each_alone():
+    model, images = lab.load_model("mnist/cnn"), lab.load_data("mnist").rows([0, 7])
+    result = lab.attack("pgd", model, images.x, images.y, eps=0.1)
+    clean = classes_of(model, images.x)
+    many = AttackedImages("mnist/cnn", "pgd", {"eps": 0.1}, None, 0, model.card.classes, images, clean, result)
+    record, rows = many.record(), many.rows()
+    assert json.loads(json.dumps(record, allow_nan=False)) == record
+    assert [image["id"] for image in record["images"]] == list(images.ids)
+    for row, image in zip(rows, record["images"], strict=True):
+        assert {norm: row[norm] for norm in image["distance"]} == image["distance"]
+        assert row.keys() == rows[0].keys()
+    alone = run_attack(Request("mnist/cnn", "mnist", "7", "pgd", {"eps": 0.1}), model, images.x[1:], model.card.classes)
+    assert alone.record()["result"]["distance"] == pytest.approx(record["images"][1]["distance"])
+    assert record["summary"]["attacked_accuracy"] == (~result.success).float().mean().item()

@@ -53,7 +53,7 @@ def test_the_downloads_hold_the_result(visit: Visitor, expected: tuple[torch.Ten
     files = {}
     for key in ("png", "npz", "json"):
         with page.expect_download() as held:
-            page.locator(f".st-key-download_{key} button").click()
+            page.locator(f".st-key-attack_{key} button").click()
         files[key] = held.value.path()
     assert (np.asarray(Image.open(files["png"])) == bytes_of(result.x[0]).numpy()).all()
     with np.load(files["npz"], allow_pickle=False) as arrays:

@@ -22,12 +22,12 @@ def test_a_photograph_is_followed_through_the_network(visit: Visitor) -> None:
     x = lab.load_picture("cat", model.card)
     result = lab.attack("fgsm", model, x, model(x).argmax(1), eps="2/255")
     clean, attacked = activations(model, torch.cat([x, result.x]), [STAGE])[STAGE]
-    page = visit.open("/representations?image=Tabby+cat&r_attack=FGSM&r_eps=2%2F255")
+    page = visit.open("/representations?image=Tabby+cat&representations_attack=FGSM&representations_eps=2%2F255")
     expect(page.locator(".st-key-result")).to_contain_text("times larger on its way")
     expect(page.locator(".st-key-depth .plot-container")).to_be_visible()
     page.get_by_role("tab", name="Feature maps").click()
     visit.rest()
-    page.locator(".st-key-map_stage").get_by_role("combobox").click()
+    page.locator(".st-key-representations_map_stage").get_by_role("combobox").click()
     page.get_by_role("option", name="_blocks.3 ").click()
     visit.rest()
     order = (attacked - clean).flatten(1).norm(dim=1).argsort(descending=True)[:32]

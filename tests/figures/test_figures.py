@@ -13,7 +13,7 @@ from PIL import Image
 import lab
 from lab.attacks.catalog import CATALOG
 from lab.figures.attack import against_passes, scaled
-from lab.figures.film import Told, best_so_far, film
+from lab.figures.film import Kind, best_so_far, film
 from lab.figures.formulas import SYMBOLS, letters, printed
 from lab.images import bytes_of
 from lab.types import Frame
@@ -34,7 +34,7 @@ def decoded(url: str) -> np.ndarray:
 
 def test_a_film_holds_the_pictures_and_the_measures_of_its_frames() -> None:
     x, result = run("bim", steps=5, eps=0.1)
-    told = film(result.frames, x[0], 0, CLASSES, Told("linf"))
+    told = film(result.frames, x[0], 0, CLASSES, Kind("linf"))
     assert told["at"] == [0, 1, 2, 3, 4, 5]
     assert told["start"] == 5
     margin, _, loss = told["curves"]
@@ -47,7 +47,7 @@ def test_a_film_holds_the_pictures_and_the_measures_of_its_frames() -> None:
 
 def test_a_film_of_a_long_run_is_bounded_and_keeps_every_stop() -> None:
     x, result = run("bim", trace=8, steps=1000, eps=0.1)
-    told = film(result.frames, x[0], 0, CLASSES, Told("linf"))
+    told = film(result.frames, x[0], 0, CLASSES, Kind("linf"))
     assert len(told["stops"]) <= 9
     assert len(told["at"]) < 600
     kept = [f for f in result.frames if len(f.x)]
@@ -60,7 +60,7 @@ def test_the_smallest_change_so_far_never_grows_and_ends_at_the_result() -> None
     found = [d for d in best if d is not None]
     assert found == sorted(found, reverse=True)
     assert found[-1] == pytest.approx(result.distance["l2"].item(), rel=1e-5)
-    told = film(result.frames, x[0], 0, CLASSES, Told("l2", closest=True))
+    told = film(result.frames, x[0], 0, CLASSES, Kind("l2", closest=True))
     start = result.frames[told["at"][told["stops"][told["start"]]["point"]]]
     assert start.success.item()
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import lab
-from lab.experiments.attack.report import Request, python
+from lab.experiments.attack.request import Request, python
 from lab.models import catalog
 from lab.models.catalog import CATALOG, find_model, is_here, name_elsewhere
 from lab.models.nets import build

@@ -9,9 +9,9 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import lab
+from lab.experiments.representations import sample
 from lab.experiments.representations.activations import depth
 from lab.experiments.representations.lipschitz import bound, operator_norms
-from lab.ui.pages.representations import page as body
 from tests.support.pages import MNIST, open_page, settle, verdict
 
 
@@ -21,7 +21,7 @@ def page(**query: str) -> AppTest:
 
 
 def tab(at: AppTest, name: str) -> AppTest:
-    at.session_state["inside"] = name
+    at.session_state["representations_tabs"] = name
     return settle(at)
 
 
@@ -80,8 +80,8 @@ def test_the_set_is_shown_to_the_network_once_whatever_the_stage_and_the_attack(
 ) -> None:
     at = tab(page(), "Embedding")
     calls: list[object] = []
-    monkeypatch.setattr(body, "load_data", lambda *a, **k: calls.append(a))
-    at.selectbox(key="plane_stage").select("net.0").run()
+    monkeypatch.setattr(sample, "load_data", lambda *a, **k: calls.append(a))
+    at.selectbox(key="representations_plane_stage").select("net.0").run()
     at = settle(at)
     at = tab(at, "Units and directions")
     at.selectbox(key="representations_attack").select("fgsm").run()
@@ -93,14 +93,14 @@ def test_the_set_is_shown_to_the_network_once_whatever_the_stage_and_the_attack(
 
 def test_a_stage_and_a_unit_can_be_chosen() -> None:
     at = tab(page(), "Feature maps")
-    at.selectbox(key="map_stage").select("net.0").run()
+    at.selectbox(key="representations_map_stage").select("net.0").run()
     at = settle(at)
     assert "of 32 maps" in texts(at)
     at = tab(at, "Units and directions")
     before = [m.value for m in at.markdown if "excite the unit" in m.value]
-    at.number_input(key="unit").set_value(7).run()
+    at.number_input(key="representations_unit").set_value(7).run()
     assert before
-    assert at.number_input(key="unit").value == 7
+    assert at.number_input(key="representations_unit").value == 7
 
 
 def test_a_network_without_maps_says_so() -> None:

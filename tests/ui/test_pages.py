@@ -7,6 +7,7 @@ import json
 import re
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -14,7 +15,11 @@ from streamlit.testing.v1 import AppTest
 
 import lab
 from lab.attacks import CATALOG
+from lab.experiments.attack.run import AttackRun
 from lab.types import Access
+from lab.ui.pages.compare.setup import Both
+from lab.ui.parts.result import SLOT
+from lab.ui.parts.scenario import Scenario
 from lab.ui.shell import jobs
 from lab.ui.shell.words import attack_label
 from tests.support.pages import MNIST, PAGES, ROOT, app, open_page, settle, verdict
@@ -22,6 +27,16 @@ from tests.support.pages import MNIST, PAGES, ROOT, app, open_page, settle, verd
 
 def attack_page(**query: str) -> AppTest:
     return open_page("attack", **query)
+
+
+def setup_of(at: AppTest, page: str) -> Any:
+    """What a page shows the result of."""
+    return at.session_state[f"_applied_{page}"]
+
+
+def run_of(at: AppTest, scenario: Scenario | None = None) -> AttackRun:
+    """The attack of a scenario, at first of the one that the Attack page shows."""
+    return at.session_state["_results"][SLOT, scenario or setup_of(at, "attack")]
 
 
 @pytest.mark.parametrize("page", [f"pages/{name}.py" for name in PAGES])
@@ -121,7 +136,7 @@ def test_every_tab_shows_its_result(tab: str, marker: str) -> None:
     at = app()
     at.query_params.update(MNIST)
     at = at.switch_page("pages/attack.py")
-    at.session_state["detail"] = tab
+    at.session_state["attack_tabs"] = tab
     settle(at)
     texts = [e.value for e in (*at.markdown, *at.caption)]
     assert any(marker in t for t in texts), texts
@@ -139,9 +154,9 @@ def test_the_page_offers_every_attack(key: str) -> None:
     at = app()
     at.query_params.update(MNIST | {"attack": attack_label(spec)} | short(key))
     at = at.switch_page("pages/attack.py")
-    at.session_state["detail"] = "How it works"
+    at.session_state["attack_tabs"] = "How it works"
     settle(at)
-    request = at.session_state["_applied_attack"].request
+    request = setup_of(at, "attack").request
     assert request.attack == key
     assert set(request.params) == {p.name for p in spec.params}
     assert "Convolutional net" in verdict(at)
@@ -181,7 +196,7 @@ def film(at: AppTest) -> dict:
 
 def test_a_smallest_change_is_told_with_its_curve() -> None:
     at = attack_page(**MNIST | {"attack": "DeepFool"})
-    found = at.session_state["_shown"].run.result
+    found = run_of(at).result
     assert f"the smallest change found is {found.distance['l2'][0]:.3g} in L2" in verdict(at)
     told = film(at)
     curve = told["curves"][0]
@@ -193,7 +208,7 @@ def test_a_smallest_change_is_told_with_its_curve() -> None:
 
 def test_a_black_box_attack_is_told_by_its_queries() -> None:
     at = attack_page(**MNIST | {"attack": "Square (scores only)", "eps": "4/255", "steps": "2000"})
-    frames = at.session_state["_shown"].run.result.frames
+    frames = run_of(at).result.frames
     assert len(frames) > 200
     told = film(at)
     assert told["axis"] == "queries of the model"
@@ -214,7 +229,7 @@ def test_the_line_tells_change_of_class_and_goal_apart() -> None:
     at = app()
     at.query_params.update(MNIST | {"target": "3"})
     at = at.switch_page("pages/attack.py")
-    at.session_state["detail"] = "Epsilon"
+    at.session_state["attack_tabs"] = "Epsilon"
     settle(at)
     assert re.search(r"class changes at first at .*, and the goal, \*3\*, is reached (at|nowhere)", texts(at))
     assert "reach the goal" in texts(at)
@@ -225,7 +240,7 @@ def test_the_formula_is_that_of_the_norm(norm: str, step: str) -> None:
     at = app()
     at.query_params.update(MNIST | {"norm": norm})
     at = at.switch_page("pages/attack.py")
-    at.session_state["detail"] = "How it works"
+    at.session_state["attack_tabs"] = "How it works"
     settle(at)
     assert all(step in e.value for e in at.latex)
     for letter in (r"$\epsilon$", r"$\Pi$", "$J$", "$y$"):
@@ -236,11 +251,11 @@ def test_the_open_tab_stays_open_across_pages() -> None:
     at = app()
     at.query_params.update(MNIST)
     at = at.switch_page("pages/attack.py")
-    at.session_state["detail"] = "Perturbation"
+    at.session_state["attack_tabs"] = "Perturbation"
     settle(at)
     settle(at.switch_page("pages/overview.py"))
     settle(at.switch_page("pages/attack.py"))
-    assert at.session_state["detail"] == "Perturbation"
+    assert at.session_state["attack_tabs"] == "Perturbation"
     assert "Spectrum" in texts(at)
 
 
@@ -273,12 +288,16 @@ def verdicts(at: AppTest) -> list[str]:
 
 def test_compare_shows_two_attacks_on_the_same_picture() -> None:
     at = open_page("compare", **BOTH, compare_a_eps="52/255", compare_b_candidates="3", seed="2")
-    a, b = at.session_state["_shown_compare"]
-    assert (a.scenario.request.attack, a.scenario.request.params["eps"]) == ("fgsm", 52 / 255)
-    assert (b.scenario.request.attack, b.scenario.request.params["candidates"]) == ("deepfool", 3)
-    assert a.scenario.request.seed == b.scenario.request.seed == 2
-    assert a.scenario.request.image == b.scenario.request.image == "4"
-    assert (a.run.clean == b.run.clean).all()
+    pair = setup_of(at, "compare")
+    both = Both(run_of(at, pair.a), run_of(at, pair.b))
+    assert list(both.record()) == ["a", "b"]
+    a, b = both.record().values()
+    assert (a["attack"], a["params"]["eps"]) == ("fgsm", 52 / 255)
+    assert (b["attack"], b["params"]["candidates"]) == ("deepfool", 3)
+    assert a["seed"] == b["seed"] == 2
+    assert a["image"] == b["image"]
+    assert a["image"]["id"] == "4"
+    assert [row["attack"] for row in both.rows()] == ["fgsm", "deepfool"]
     told = verdicts(at)
     assert told[0].startswith("#### A: Convolutional net")
     assert "no pixel moved" in told[0]
@@ -364,7 +383,7 @@ def test_an_unusual_upload_is_attacked(case: str) -> None:
     at.button(key="run").click()
     settle(at)
     assert not at.error
-    assert at.session_state["_applied_attack"].request.dataset == "file"
+    assert setup_of(at, "attack").request.dataset == "file"
     assert verdict(at)
 
 

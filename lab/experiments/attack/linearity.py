@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lab.attacks.norms import NORMS, draw
 from lab.predict import classes_of, logits_of
+from lab.progress import SILENT, Progress
 from lab.types import Goal, Model
 
 NOISES = 20
@@ -64,6 +65,7 @@ def along(
     goal: Goal | None = None,
     points: int = 41,
     seed: int = 0,
+    progress: Progress = SILENT,
 ) -> Line:
     """Logits along a perturbation and along noise of the same norm, in one batch, then the flips by bisection.
 
@@ -75,10 +77,15 @@ def along(
         goal: what the attack wants of this image, on the CPU; None for any change of class.
         points: how many distances, odd so that 0 is one of them.
         seed: of the noise.
+        progress: hears of what is looked for.
+
+    Raises:
+        Cancelled: where the work is to stop.
 
     Source: Goodfellow et al. 2015, figure 4.
     Deviation: the line ends at the perturbation's own norm. As in the paper nothing is clipped to [0,1].
     """
+    progress.tell(0.0, "the logits along the line")
     length = NORMS[norm].length(delta).item()
     t = symmetric(1, points)
     lines = [delta, noise_like(delta, norm, seed)]
@@ -87,11 +94,13 @@ def along(
     leaves = Goal(logits[points // 2].argmax().view(1))
 
     def first(direction: Tensor, along: Tensor, event: Goal) -> float | None:
-        found = _first(model, x, direction, t, along.argmax(1), event.reached)
-        return None if found is None else found * length
+        share = _first(model, x, direction, t, along.argmax(1), event.reached)
+        return None if share is None else share * length
 
+    progress.tell(0.4, "random noise")
     noises = torch.cat([noise_like(delta, norm, seed + 1 + i) for i in range(NOISES)])
     classes = classes_of(model, x + noises)
+    progress.tell(0.6, "where the class changes")
     flip = first(delta, logits, leaves)
     return Line(
         eps=t * length,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor
 from lab.attacks.norms import NORMS
 from lab.experiments.attack.linearity import noise_like, symmetric
 from lab.predict import logits_of
+from lab.progress import SILENT, Progress
 from lab.types import Model
 
 
@@ -40,7 +40,7 @@ def plane(
     points: int = 17,
     reach: float = 1.6,
     seed: int = 0,
-    watch: Callable[[float], None] = lambda share: None,
+    progress: Progress = SILENT,
 ) -> Plane:
     """Classes on the plane through the image, the attacked image and a random direction of the same norm.
 
@@ -54,7 +54,10 @@ def plane(
         points: positions along each axis; odd, so that the image itself is on the grid.
         reach: how far each axis goes, in units of the perturbation.
         seed: of the random direction.
-        watch: told the share that is done.
+        progress: hears of every row of the plane.
+
+    Raises:
+        Cancelled: where the work is to stop.
     """
     noise = noise_like(delta, norm, seed)
     overlap = (noise * delta).sum() / (delta * delta).sum().clamp(min=1e-12)
@@ -67,6 +70,6 @@ def plane(
     for i in range(points):  # a row of the grid at a time, so that only these images exist at once
         images = x + u[i].view(-1, 1, 1, 1) * delta + v[i].view(-1, 1, 1, 1) * noise
         rows.append(logits_of(model, images))
-        watch((i + 1) / points)
+        progress.tell((i + 1) / points)
     confidence, classes = torch.stack(rows).softmax(2).max(2)
     return Plane(axis, axis, classes, confidence)

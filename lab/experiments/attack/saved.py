@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lab.images import encode, from_picture
 from lab.predict import logits_of
+from lab.progress import SILENT, Progress
 from lab.types import Goal, Model
 
 
@@ -34,7 +35,9 @@ class Survival:
     linf: float
 
 
-def survival(model: Model, clean: Tensor, x: Tensor, goal: Goal) -> tuple[Survival, ...]:
+def survival(
+    model: Model, clean: Tensor, x: Tensor, goal: Goal, *, progress: Progress = SILENT
+) -> tuple[Survival, ...]:
     """The attacked image as computed, as an 8-bit PNG, and as a JPEG of quality 75, each as the model sees it.
 
     Args:
@@ -42,21 +45,26 @@ def survival(model: Model, clean: Tensor, x: Tensor, goal: Goal) -> tuple[Surviv
         clean: the clean image [1,C,H,W].
         x: the attacked image [1,C,H,W].
         goal: of this image.
+        progress: hears of each format.
+
+    Raises:
+        Cancelled: where the work is to stop.
     """
     formats: dict[str, tuple[str, dict[str, int]] | None] = {
         "As computed (32-bit)": None,
         "PNG, 8-bit": ("PNG", {}),
         "JPEG, quality 75": ("JPEG", {"quality": 75}),
     }
-    found = []
-    for name, how in formats.items():
+    survivals = []
+    for k, (name, how) in enumerate(formats.items()):
+        progress.tell(k / len(formats), name)
         data = encode(x[0], how[0], **how[1]) if how else b""
         seen = _read_back(data, x)
         untouched = _read_back(encode(clean[0], how[0], **how[1]) if how else b"", clean)
         logits, control = (logits_of(model, picture)[0] for picture in (seen, untouched))
         success = bool(Goal(goal.labels.cpu(), goal.targeted).reached(logits.argmax().unsqueeze(0))[0])
-        found.append(Survival(name, data, logits, control, success, (seen - clean).abs().max().item()))
-    return tuple(found)
+        survivals.append(Survival(name, data, logits, control, success, (seen - clean).abs().max().item()))
+    return tuple(survivals)
 
 
 def _read_back(data: bytes, x: Tensor) -> Tensor:

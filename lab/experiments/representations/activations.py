@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -64,6 +65,24 @@ class Depth:
     noise: Tensor
     noise_cosine: Tensor
     at_input: float
+
+    def record(self) -> list[dict[str, Any]]:
+        """The stages in order, as JSON can hold them."""
+        measured = (self.attack, self.noise, self.attack_cosine, self.noise_cosine)
+        return [
+            {
+                "stage": layer.name,
+                "kind": layer.kind,
+                "shape": list(layer.shape),
+                "attack": attack,
+                "noise": noise,
+                "attack_cosine": attack_cosine,
+                "noise_cosine": noise_cosine,
+            }
+            for layer, attack, noise, attack_cosine, noise_cosine in zip(
+                self.layers, *(values.tolist() for values in measured), strict=True
+            )
+        ]
 
 
 def layers(model: Model, x: Tensor) -> tuple[Layer, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 import torch
 from captum.attr import IntegratedGradients, LayerGradCam, Saliency
@@ -10,7 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lab import devices
+from lab.experiments.attack.run import AttackRun
 from lab.experiments.representations.activations import layers, network, stages
+from lab.progress import SILENT, Progress
 from lab.types import Model, ModelError
 
 STEPS = 32
@@ -65,5 +68,24 @@ def attribution(model: Model, x: Tensor, target: int, method: str) -> Tensor:
     """
     net = network(model)
     with torch.enable_grad():
-        found = METHODS[method](net, x.detach().to(devices.of(net, x), copy=True).requires_grad_(), target)
-    return found.detach().sum(1)[0].cpu()
+        values = METHODS[method](net, x.detach().to(devices.of(net, x), copy=True).requires_grad_(), target)
+    return values.detach().sum(1)[0].cpu()
+
+
+def attributions(model: Model, run: AttackRun, *, progress: Progress = SILENT) -> dict[str, tuple[Tensor, Tensor]]:
+    """By method, the map of the clean image for the class seen in it, and that of the attacked one for its class.
+
+    A method that cannot be used on the network is left out, as Grad-CAM is where there are no maps.
+
+    Raises:
+        Cancelled: where the work is to stop.
+    """
+    maps = {}
+    for k, method in enumerate(METHODS):
+        progress.tell(k / len(METHODS), method)
+        with suppress(ModelError):
+            maps[method] = (
+                attribution(model, run.clean, run.clean_class, method),
+                attribution(model, run.attacked, run.attacked_class, method),
+            )
+    return maps

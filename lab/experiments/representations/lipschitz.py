@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from lab import devices
 from lab.attacks.norms import TINY
 from lab.experiments.representations.activations import network
+from lab.predict import logits_of
+from lab.progress import SILENT, Progress
 from lab.types import Model
 
 TOLERANCE = 1e-4
@@ -34,13 +36,26 @@ class Stretch:
     norm: float
 
 
+@dataclass(frozen=True)
+class Instability:
+    """How much a network can stretch a change, and how much it stretched one.
+
+    Attributes:
+        norms: the operator norm of each layer.
+        measured: the L2 change of the logits over that of the image.
+    """
+
+    norms: tuple[Stretch, ...]
+    measured: float
+
+
 def operator_norms(
     model: Model,
     x: Tensor,
     *,
     iterations: int = 100,
     seed: int = 0,
-    watch: Callable[[float], None] = lambda share: None,
+    progress: Progress = SILENT,
 ) -> tuple[Stretch, ...]:
     """The operator norm (L2) of every linear and convolutional layer and batch norm, in the order of the calls.
 
@@ -51,7 +66,10 @@ def operator_norms(
         x: one image [1,C,H,W], for the sizes that the layers get.
         iterations: most steps of the iteration.
         seed: of its start.
-        watch: told the share of the layers that is done.
+        progress: hears of every layer.
+
+    Raises:
+        Cancelled: where the work is to stop.
 
     Source: Szegedy et al. 2013, section 4.3.
     """
@@ -64,17 +82,35 @@ def operator_norms(
         net(x[:1].to(devices.of(net, x)))
     for module in net.modules():
         module._forward_pre_hooks.clear()
-    found = []
-    for k, (name, (module, seen)) in enumerate(given.items()):
-        watch(k / len(given))
-        norm = operator_norm(module, seen, iterations=iterations, seed=seed)
-        found.append(Stretch(name, type(module).__name__, norm))
-    return tuple(found)
+    norms = []
+    for k, (name, (module, like)) in enumerate(given.items()):
+        progress.tell(k / len(given), name.removeprefix("net."))
+        norm = operator_norm(module, like, iterations=iterations, seed=seed)
+        norms.append(Stretch(name, type(module).__name__, norm))
+    return tuple(norms)
 
 
 def bound(norms: tuple[Stretch, ...]) -> float:
     """The product of the norms: an upper bound of the stretch of a plain chain of layers with ReLU and max-pooling."""
     return math.prod(s.norm for s in norms)
+
+
+def instability(model: Model, clean: Tensor, attacked: Tensor, *, progress: Progress = SILENT) -> Instability:
+    """How much each layer can stretch a change at most, beside what an attack gets.
+
+    Args:
+        model: a network.
+        clean: one image [1,C,H,W].
+        attacked: the same image, attacked.
+        progress: hears of every layer.
+
+    Raises:
+        Cancelled: where the work is to stop.
+    """
+    norms = operator_norms(model, clean, progress=progress)
+    before, after = logits_of(model, torch.cat([clean, attacked]))
+    moved = float((attacked - clean).norm())
+    return Instability(norms, float((after - before).norm()) / max(moved, TINY))
 
 
 def operator_norm(

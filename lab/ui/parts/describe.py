@@ -1,4 +1,4 @@
-"""What is known of an attack: its formula with every letter explained, its papers, its access, its code."""
+"""What is known of an attack, with its formula and every letter of it, and of a model."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import streamlit as st
 
 from lab.attacks.spec import Spec
 from lab.figures.formulas import STEPS, explain, printed
+from lab.models.cards import Card
 from lab.types import Paper
 
 DOT = r"\cdot"
@@ -30,3 +31,25 @@ def about_attack(spec: Spec, norm: str) -> None:
         st.markdown(f"[{paper.citation}]({paper.url})")
     module = spec.make.__module__.replace(".", "/")
     st.markdown(f"Access: {spec.access.value}. Code: `{module}.py`, driver `lab/attacks/run.py`.")
+
+
+def about_model(card: Card) -> None:
+    """What is known of a model, from its card."""
+    st.markdown(f"**{card.name}.** {card.summary}")
+    lines = [f"Source: {card.source}. Licence of the weights: {card.licence}."]
+    if card.accuracy is not None:
+        lines.append(f"Accuracy: {card.accuracy:.2%} {card.accuracy_note}.")
+    elif card.accuracy_note:
+        lines.append(f"Accuracy: {card.accuracy_note}.")
+    if card.parameters:
+        lines.append(f"{card.parameters:,} parameters.")
+    st.markdown("  \n".join(lines))
+    if note := card.details.get("note"):
+        st.caption(str(note))
+    if card.robust:
+        rows = [
+            {"attack": r.attack, "norm": r.norm, "epsilon": r.eps, "accuracy": f"{r.accuracy:.1%}", "images": r.n}
+            for r in card.robust
+        ]
+        st.dataframe(rows, hide_index=True, width="content", key="robust")
+        st.caption("Accuracy under attack, measured by the lab when the model was trained.")

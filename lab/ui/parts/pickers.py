@@ -38,8 +38,10 @@ EPS = {
 """Starting epsilon per norm and task; in L-infinity in 255ths."""
 UNPREFIXED = Ask("")
 """Draws what several pages have in common, and the attack of the Attack page: both stand in links without a page."""
-OF_ATTACKS = (UNPREFIXED, Ask("compare_a"), Ask("compare_b"), Ask("representations"))
-"""Draw an attack on a page that has model and picture in common with others: Attack, Compare (two), Representations."""
+ATTACK_A, ATTACK_B = Ask("compare_a"), Ask("compare_b")
+"""Draw the attacks of the Compare page."""
+OF_ATTACKS = (UNPREFIXED, ATTACK_A, ATTACK_B, Ask("representations"))
+"""Draw an attack on a page that has model and picture in common with others."""
 BUNDLED, UPLOAD, CAMERA = "Bundled", "Upload", "Camera"
 
 

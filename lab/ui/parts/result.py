@@ -1,24 +1,143 @@
-"""A finished attack, and the parts that every page shows of it: the verdict, the pictures, the numbers."""
+"""An attack on one picture, and the parts that every page shows of it: the verdict, the pictures, the numbers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol, TypeVar
 
 import streamlit as st
 
-from lab.experiments.attack.report import Request
-from lab.experiments.attack.run import AttackRun, run_one
-from lab.figures import attack as figures
-from lab.figures.film import Told
-from lab.models.cards import Card, Classifier
+from lab.experiments.attack.run import AttackRun, run_attack
+from lab.figures.attack import scaled
+from lab.figures.film import Kind
+from lab.models.cards import Classifier
+from lab.progress import Progress
 from lab.types import Access
 from lab.ui.parts.scenario import Scenario
 from lab.ui.parts.tiles import Tile
 from lab.ui.shell import cache
-from lab.ui.shell.jobs import Job, outcome
-from lab.ui.shell.links import link_here
+from lab.ui.shell.jobs import Job, answer, forget
+
+SLOT = "attack"
+"""Where the session keeps the attacks, so that what one page has computed is there for the others."""
+
+
+def compute(scenario: Scenario, progress: Progress) -> Iterator[AttackRun]:
+    """The attack of a scenario."""
+    model = cache.model(scenario.card.key, progress.part(0.0, 0.1))
+    yield run_attack(scenario.request, model, scenario.x, scenario.card.classes, progress=progress.part(0.1, 1.0))
+
+
+def doing(scenario: Scenario) -> str:
+    """What the progress bar says."""
+    return f"Running {scenario.spec.name} on {scenario.card.name}"
+
+
+def attack_of(scenario: Scenario) -> AttackRun | None:
+    """The attack of a scenario for a page that shows more than it; None while it is at work, which is then drawn."""
+    return answer(SLOT, scenario, doing(scenario), partial(compute, scenario))
+
+
+def forget_attack(scenario: Scenario) -> None:
+    """Drops the attack of a scenario, so that it is computed anew."""
+    forget(SLOT, scenario)
+
+
+def size(run: AttackRun) -> str:
+    """The size of the perturbation, for a person."""
+    return scaled(run.size, run.norm)
+
+
+def kind(run: AttackRun) -> Kind:
+    """What its curves depend on."""
+    return Kind(
+        norm=run.norm,
+        targeted=run.goal.targeted,
+        closest=run.spec.keep == "closest",
+        by_queries=run.spec.access is not Access.GRADIENTS,
+        by_labels=run.spec.access is Access.LABELS,
+    )
+
+
+def sentence(scenario: Scenario, run: AttackRun) -> str:
+    """What happened, with numbers."""
+    name, before = scenario.card.name, f"{run.clean_probabilities.max():.0%}"
+    after = f"{run.attacked_probabilities.max():.0%}"
+    if not run.size:
+        return f"{name} still sees **{run.clean_name}** ({after}): the attack did not move the picture."
+    if run.attacked_class == run.clean_class and not run.success:
+        moved = f"pixels moved by up to {size(run)}" if run.norm == "linf" else _moved(run)
+        return f"{name} still sees **{run.clean_name}** ({after}, before {before}), although {moved}."
+    asked = ", as asked" if run.goal.targeted and run.success else ""
+    moved = f"no pixel moved by more than {size(run)}" if run.norm == "linf" else _moved(run)
+    if run.spec.keep == "closest" and run.success:
+        moved = f"the smallest change found is {size(run)}"
+    now = f"now sees **{run.attacked_name}** ({after}) where it saw **{run.clean_name}** ({before})"
+    return f"{name} {now}{asked}; {moved}."
+
+
+def _moved(run: AttackRun) -> str:
+    if run.norm == "l0":
+        return f"{size(run)} of {run.clean.numel():,} changed"
+    return f"the picture moved by {size(run)}"
+
+
+def verdict(scenario: Scenario, run: AttackRun, heading: str = "###") -> None:
+    """What happened, as a sentence; whether the goal was missed or the attack stopped."""
+    st.markdown(f"{heading} {sentence(scenario, run)}")
+    target = run.request.target
+    if target is not None and not run.success:
+        st.markdown(f"The goal was *{run.classes[target]}*; it was not reached.")
+    if not run.result.complete:
+        st.warning("The attack was stopped before its last iteration: this is how far it came.")
+
+
+def clean_tile(scenario: Scenario, run: AttackRun) -> Tile:
+    """The clean picture and what the model sees in it."""
+    label, wrong = scenario.subject.label, ""
+    if label is not None and label != run.clean_class:
+        wrong = f"; labelled {run.classes[label]}, so the model was wrong before the attack"
+    caption = f"{run.clean_name}, {run.clean_probabilities.max():.0%}{wrong}"
+    return Tile("Clean", run.clean[0], caption, f"What the model sees: {scenario.card.fit.describe()}.")
+
+
+def attacked_tile(run: AttackRun, title: str = "Adversarial") -> Tile:
+    """The attacked picture and what the model sees in it."""
+    return Tile(title, run.result.x[0], f"{run.attacked_name}, {run.attacked_probabilities.max():.0%}")
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One number of a result: its name, its value for a person, and what it means."""
+
+    name: str
+    value: str
+    help: str
+
+
+def measures(run: AttackRun) -> tuple[Measure, ...]:
+    """How far the attacked picture is from the clean one, and what it cost."""
+    distance, values = run.result.distance, run.clean[0].numel()
+    changed = int(distance["l0"][0])
+    forwards, backwards = int(run.result.queries[0]), int(run.result.backwards[0])
+    share = changed / values
+    return (
+        Measure("L∞", f"{distance['linf'][0] * 255:.3g}/255", "The largest change of any value."),
+        Measure("L2", f"{distance['l2'][0]:.3g}", "The Euclidean length of the perturbation, pixels in [0, 1]."),
+        Measure(
+            "L0",
+            f"{share:.0%}" if share >= 0.1 or not changed else f"{changed:,}",
+            f"Of {values:,} values (pixels times channels), {changed:,} changed.",
+        ),
+        Measure("SSIM", f"{run.ssim:.3f}", "Structural similarity to the clean picture; 1 is equal."),
+        Measure(
+            "Passes",
+            f"{forwards:,} + {backwards:,}",
+            "Forward and backward passes of the model that the attack used: a forward pass is one query.",
+        ),
+    )
 
 
 class Keyed(Protocol):
@@ -30,47 +149,6 @@ class Keyed(Protocol):
 
 
 K = TypeVar("K", bound=Keyed)
-
-
-@dataclass(frozen=True)
-class Shown:
-    """A finished attack and the scenario that it was made for."""
-
-    scenario: Scenario
-    run: AttackRun
-
-    @property
-    def key(self) -> Hashable:
-        """What further results depend on: the scenario, and how far the attack came if it was stopped."""
-        result = self.run.result
-        return self.scenario.key, result.complete or int(result.queries[0])
-
-    @property
-    def size(self) -> str:
-        """The size of the perturbation, for a person."""
-        return figures.scaled(self.run.moved, self.run.norm)
-
-    @property
-    def seen(self) -> str:
-        """The name of the class that the model sees in the clean image."""
-        return self.scenario.card.classes[self.run.seen]
-
-    @property
-    def now(self) -> str:
-        """The name of the class that the model sees in the attacked image."""
-        return self.scenario.card.classes[self.run.now]
-
-    @property
-    def told(self) -> Told:
-        """How the measures of this attack are told."""
-        spec = self.scenario.spec
-        return Told(
-            norm=self.run.norm,
-            targeted=self.run.goal.targeted,
-            closest=spec.keep == "closest",
-            by_queries=spec.access is not Access.GRADIENTS,
-            by_labels=spec.access is Access.LABELS,
-        )
 
 
 def run_button(wanted: K | None, slot: str, label: str, forget: Callable[[K], None]) -> K | None:
@@ -108,131 +186,3 @@ def load(key: str, job: Job) -> Classifier:
 def load_all(keys: Sequence[str], job: Job) -> dict[str, Classifier]:
     """Models by key; the first tenth of the job."""
     return cache.models(keys, job.progress.part(0.0, 0.1))
-
-
-def compute(scenario: Scenario) -> Shown | None:
-    """The attack of a scenario: its result, or None while it is at work."""
-    request = scenario.request
-
-    def work(job: Job) -> AttackRun:
-        return run_one(
-            load(request.model, job),
-            scenario.x,
-            request.attack,
-            target=request.target,
-            seed=request.seed,
-            progress=job.progress,
-            params=request.params,
-        )
-
-    label = f"Running {scenario.spec.name} on {scenario.card.name}"
-    found = outcome("attack", scenario.key, label, work)
-    return None if found is None else Shown(scenario, found)
-
-
-def sentence(shown: Shown) -> str:
-    """What happened, with numbers."""
-    done, name, target = shown.run, shown.scenario.card.name, shown.scenario.request.target
-    before, after = f"{done.clean_p.max():.0%}", f"{done.attacked_p.max():.0%}"
-    if not done.moved:
-        return f"{name} still sees **{shown.seen}** ({after}): the attack did not move the picture."
-    if done.now == done.seen and not done.fooled:
-        moved = f"pixels moved by up to {shown.size}" if done.norm == "linf" else _moved(shown)
-        return f"{name} still sees **{shown.seen}** ({after}, before {before}), although {moved}."
-    asked = ", as asked" if target is not None and done.fooled else ""
-    moved = f"no pixel moved by more than {shown.size}" if done.norm == "linf" else _moved(shown)
-    if shown.told.closest and done.fooled:
-        moved = f"the smallest change found is {shown.size}"
-    return f"{name} now sees **{shown.now}** ({after}) where it saw **{shown.seen}** ({before}){asked}; {moved}."
-
-
-def _moved(shown: Shown) -> str:
-    if shown.run.norm == "l0":
-        return f"{shown.size} of {shown.run.clean.numel():,} changed"
-    return f"the picture moved by {shown.size}"
-
-
-def verdict(shown: Shown, heading: str = "###") -> None:
-    """What happened, as a sentence; whether the goal was missed or the attack stopped."""
-    done, target = shown.run, shown.scenario.request.target
-    st.markdown(f"{heading} {sentence(shown)}")
-    if target is not None and not done.fooled:
-        st.markdown(f"The goal was *{shown.scenario.card.classes[target]}*; it was not reached.")
-    if not done.result.complete:
-        st.warning("The attack was stopped before its last iteration: this is how far it came.")
-
-
-def clean_tile(shown: Shown) -> Tile:
-    """The clean picture and what the model sees in it."""
-    done, card, label = shown.run, shown.scenario.card, shown.scenario.subject.label
-    wrong = ""
-    if label is not None and label != done.seen:
-        wrong = f"; labelled {card.classes[label]}, so the model was wrong before the attack"
-    caption = f"{shown.seen}, {done.clean_p.max():.0%}{wrong}"
-    return Tile("Clean", done.clean[0], caption, f"What the model sees: {card.fit.describe()}.")
-
-
-def attacked_tile(shown: Shown, title: str = "Adversarial") -> Tile:
-    """The attacked picture and what the model sees in it."""
-    return Tile(title, shown.run.result.x[0], f"{shown.now}, {shown.run.attacked_p.max():.0%}")
-
-
-@dataclass(frozen=True)
-class Measure:
-    """One number of a result: its name, its value for a person, and what it means."""
-
-    name: str
-    value: str
-    help: str
-
-
-def measures(done: AttackRun) -> tuple[Measure, ...]:
-    """How far the attacked picture is from the clean one, and what it cost."""
-    distance, values = done.result.distance, done.clean[0].numel()
-    changed = int(distance["l0"][0])
-    forwards, backwards = int(done.result.queries[0]), int(done.result.backwards[0])
-    share = changed / values
-    return (
-        Measure("L∞", f"{distance['linf'][0] * 255:.3g}/255", "The largest change of any value."),
-        Measure("L2", f"{distance['l2'][0]:.3g}", "The Euclidean length of the perturbation, pixels in [0, 1]."),
-        Measure(
-            "L0",
-            f"{share:.0%}" if share >= 0.1 or not changed else f"{changed:,}",
-            f"Of {values:,} values (pixels times channels), {changed:,} changed.",
-        ),
-        Measure("SSIM", f"{done.ssim:.3f}", "Structural similarity to the clean picture; 1 is equal."),
-        Measure(
-            "Passes",
-            f"{forwards:,} + {backwards:,}",
-            "Forward and backward passes of the model that the attack used: a forward pass is one query.",
-        ),
-    )
-
-
-def about_model(card: Card) -> None:
-    """What is known of a model, from its card."""
-    st.markdown(f"**{card.name}.** {card.summary}")
-    told = [f"Source: {card.source}. Licence of the weights: {card.licence}."]
-    if card.accuracy is not None:
-        told.append(f"Accuracy: {card.accuracy:.2%} {card.accuracy_note}.")
-    elif card.accuracy_note:
-        told.append(f"Accuracy: {card.accuracy_note}.")
-    if card.parameters:
-        told.append(f"{card.parameters:,} parameters.")
-    st.markdown("  \n".join(told))
-    if note := card.details.get("note"):
-        st.caption(str(note))
-    if card.robust:
-        rows = [
-            {"attack": r.attack, "norm": r.norm, "epsilon": r.eps, "accuracy": f"{r.accuracy:.1%}", "images": r.n}
-            for r in card.robust
-        ]
-        st.dataframe(rows, hide_index=True, width="content", key="robust")
-        st.caption("Accuracy under attack, measured by the lab when the model was trained.")
-
-
-def show_link(request: Request) -> None:
-    """The link that restores the page with one attack."""
-    link_here(
-        "The link to this scenario" + ("; your own picture is not part of it" if request.dataset == "file" else "")
-    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -10,7 +9,7 @@ from torch import Tensor
 from lab import attacks
 from lab.attacks.spec import Spec
 from lab.data.photographs import photographs
-from lab.experiments.attack.report import Request
+from lab.experiments.attack.request import Request
 from lab.models.cards import Card
 from lab.params import Value
 from lab.ui.parts.forms import labels
@@ -35,12 +34,17 @@ class Subject:
     x: Tensor = field(compare=False)
 
     @property
+    def is_own(self) -> bool:
+        """Whether the picture is a person's own."""
+        return self.dataset == "file"
+
+    @property
     def link(self) -> dict[str, str]:
         """What it is called in links, by parameter; a person's own picture is not part of them."""
         words = {"model": model_label(self.card)}
         if self.dataset == "photographs":
             return words | {"image": photographs()[self.image].title}
-        return words if self.dataset == "file" else words | {f"{self.dataset}_image": self.image}
+        return words if self.is_own else words | {f"{self.dataset}_image": self.image}
 
 
 @dataclass(frozen=True)
@@ -106,11 +110,6 @@ class Scenario:
         """What is asked of the lab."""
         about, how, aim = self.subject, self.method, self.aim
         return Request(about.card.key, about.dataset, about.image, how.spec.key, how.params, aim.target, aim.seed)
-
-    @property
-    def key(self) -> Hashable:
-        """What a result depends on: itself."""
-        return self
 
     def link(self, ask: Ask) -> dict[str, str]:
         """What it is called in links, by parameter, where `ask` draws the widgets of the attack."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -24,12 +24,15 @@ class Recorded(Protocol):
 
 @dataclass(frozen=True)
 class Offer:
-    """A file to take away: what the button says, the ending of its name, its kind, and what it holds."""
+    """A file to take away: what the button says, the ending of its name, its kind, and what it holds.
+
+    What takes a while to make is made by a function once the button is pressed.
+    """
 
     label: str
     ending: str
     mime: str
-    data: str | bytes
+    data: str | bytes | Callable[[], str | bytes]
 
 
 def offer_files(stem: str, key: str, offers: Sequence[Offer]) -> None:

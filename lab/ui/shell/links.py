@@ -10,7 +10,12 @@ from streamlit.errors import StreamlitPageNotFoundError
 
 OLD_PREFIXES: Mapping[str, Mapping[str, str]] = {
     "compare": {"a_": "compare_a_", "b_": "compare_b_"},
-    "representations": {"r_": "representations_"},
+    "representations": {
+        "r_": "representations_",
+        "map_stage": "representations_map_stage",
+        "unit_stage": "representations_unit_stage",
+        "plane_stage": "representations_plane_stage",
+    },
     "transfer": {"t_": "transfer_"},
     "blackbox": {"o_": "blackbox_"},
     "clever": {"k_": "clever_"},

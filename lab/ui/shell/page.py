@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Generic, TypeVar
 
 import streamlit as st
@@ -38,18 +40,26 @@ class Page(Generic[S, R]):
         choose: draws the settings in the sidebar; what was chosen, or None where it cannot be used, after saying why.
         compute: measures in a worker, without Streamlit; yields what there is so far, at last the result.
         show: draws the verdict and the main picture or chart.
-        tabs: what else there is to see, by name; each is drawn when it is opened.
+        tabs: what else there is to see, by name; each is drawn when it is opened. Two come last: TAKE_AWAY, and HOW
+            where how.md has a section of that name; a tab of such a name is drawn in place of the page's own.
         preview: drawn while there is no result yet.
         further: adds to the result what is measured apart from it, because it depends on less; draws its own progress.
         live: draws what there is so far while the work goes on; None where that is not worth a look.
         stored: a result that comes with the lab, where it has one for this setup.
         command: the command that measures the same again; None where there is none for this setup.
+        script: the Python that computes the same again.
         files: what can be taken away beside the record and the rows.
+        stem: how the names of the files begin; the page's name where None.
         how: what `{names}` stand for in the section "How it works" of how.md.
         doing: what is being done, for the progress bar.
         button: what the run button says.
         own_picture: whether a picture of the person's own is looked at, which no link can hold.
         shared: whether it uses the model, picture, goal and seed that several pages have in common.
+        sidebar: whether the settings are drawn in the sidebar, or above the result.
+        keeps: whether the result before stays on the page while the next is at work.
+        gather: finds the result in place of `compute`, for a page whose result is made of several answers; None while
+            one of them is at work.
+        drop: forgets what `gather` found, so that Run computes it anew.
         body: draws the whole page in place of all this, for a page that neither asks nor measures.
     """
 
@@ -66,12 +76,18 @@ class Page(Generic[S, R]):
     live: Callable[[S, R], None] | None = None
     stored: Callable[[S], R | None] = lambda setup: None
     command: Callable[[S, R], str | None] = lambda setup, result: None
+    script: Callable[[S, R], str] | None = None
     files: Callable[[S, R], Sequence[Offer]] = lambda setup, result: ()
+    stem: Callable[[S], str] | None = None
     how: Callable[[S, R], Mapping[str, object]] = lambda setup, result: {}
     doing: Callable[[S], str] = lambda setup: "Measuring"
     button: str = "Measure"
     own_picture: Callable[[S], bool] = lambda setup: False
     shared: bool = False
+    sidebar: bool = True
+    keeps: bool = False
+    gather: Callable[[S], R | None] | None = None
+    drop: Callable[[S], None] | None = None
     body: Callable[[], None] | None = None
 
     @property
@@ -93,17 +109,18 @@ class Page(Generic[S, R]):
         if self.body is not None:
             self.body()
             return
-        with st.sidebar:
+        with st.sidebar if self.sidebar else nullcontext():
             wanted = attempt(lambda: self.choose(Ask(self.name)))
-        setup = run_button(wanted, self.name, self.button)
+        setup = run_button(wanted, self.name, self.button, self.drop or partial(forget, self.name))
         if setup is None:
-            st.info("Choose settings that work in the sidebar; the reason is written there.")
+            st.info("Choose settings that work; the reason is written beside them.")
             return
         result = self.answer(setup)
         if result is None:
-            if self.preview is not None:
-                self.preview(setup)
+            self._draw_meanwhile(setup)
             return
+        if self.keeps:
+            st.session_state[f"_before_{self.name}"] = setup, result
         with st.container(key="result"):
             place = st.container()
             result = self.further(setup, result)
@@ -111,11 +128,23 @@ class Page(Generic[S, R]):
                 self.show(setup, result)
             self._draw_tabs(setup, result)
 
+    def _draw_meanwhile(self, setup: S) -> None:
+        """What is seen while there is no result: the one before, so that a run or an error takes nothing away."""
+        before: tuple[S, R] | None = st.session_state.get(f"_before_{self.name}")
+        if before is not None:
+            with st.container(key="previous"):
+                st.caption("The previous result:")
+                self.show(*before)
+        elif self.preview is not None:
+            self.preview(setup)
+
     def answer(self, setup: S) -> R | None:
         """The result for a setup; None while it is at work, which is then drawn."""
         stored = self.stored(setup)
         if stored is not None:
             return stored
+        if self.gather is not None:
+            return self.gather(setup)
         live = self.live
 
         def so_far(result: R) -> None:
@@ -128,20 +157,29 @@ class Page(Generic[S, R]):
         )
 
     def _draw_tabs(self, setup: S, result: R) -> None:
-        tabs = {**self.tabs, TAKE_AWAY: self.take_away}
-        if HOW in sections(self.name):
-            tabs[HOW] = self.explain
-        for tab, draw in zip(st.tabs(list(tabs), key=self.key("tabs"), on_change="rerun"), tabs.values(), strict=True):
+        tabs = dict(self.tabs)
+        tabs[TAKE_AWAY] = tabs.pop(TAKE_AWAY, self.take_away)
+        if HOW in tabs or HOW in sections(self.name):
+            tabs[HOW] = tabs.pop(HOW, self.explain)
+        key = self.key("tabs")
+        if f"_{key}" in st.session_state:  # the open one stays open when the page is left and entered again
+            st.session_state.setdefault(key, st.session_state[f"_{key}"])
+        for tab, draw in zip(st.tabs(list(tabs), key=key, on_change="rerun"), tabs.values(), strict=True):
             if tab.open:
                 with tab:
                     draw(setup, result)
+        st.session_state[f"_{key}"] = st.session_state[key]
 
     def take_away(self, setup: S, result: R) -> None:
-        """The tab with the files, the command that measures the same again, and the link."""
-        offer_files(self.name, self.name, (*files_of(result), *self.files(setup, result)))
+        """The tab with the files, the command and the Python that measure the same again, and the link."""
+        stem = self.name if self.stem is None else self.stem(setup)
+        offer_files(stem, self.name, (*files_of(result), *self.files(setup, result)))
         if command := self.command(setup, result):
             st.markdown("**The command that measures it again**")
             st.code(command, language="bash", wrap_lines=True)
+        if self.script is not None:
+            st.markdown("**The Python that computes this**")
+            st.code(self.script(setup, result), language="python", wrap_lines=True)
         link_here("The link to this page" + ("; your own picture is not part of it" if self.own_picture(setup) else ""))
 
     def explain(self, setup: S, result: R) -> None:
@@ -149,13 +187,19 @@ class Page(Generic[S, R]):
         st.markdown(prose(self.name, HOW, **self.how(setup, result)))
 
 
-def run_button(wanted: S | None, slot: str, label: str) -> S | None:
+def run_at_once(page: str) -> None:
+    """Makes a page show what its settings ask for at its next run, without waiting for Run."""
+    st.session_state.pop(f"_applied_{page}", None)
+
+
+def run_button(wanted: S | None, slot: str, label: str, drop: Callable[[S], None]) -> S | None:
     """Draws Run; returns what is to be shown: what was asked for at the last run, at first what the page asks for.
 
     Args:
         wanted: what the settings ask for now; None where they cannot be used. Run computes its results anew.
         slot: the page's name in the session.
         label: of the button.
+        drop: forgets what was computed for a setup.
     """
     with st.sidebar:
         pressed = st.button(label, type="primary", key="run", width="stretch", disabled=wanted is None)
@@ -167,7 +211,7 @@ def run_button(wanted: S | None, slot: str, label: str) -> S | None:
         note.info("The settings have changed since this result.", icon=":material/info:")
         pressed = button.button("Run", key="run_here", width="stretch")
     if wanted is not None and pressed:
-        forget(slot, wanted)
+        drop(wanted)
     if wanted is not None and (pressed or live or applied is None):
         st.session_state[f"_applied_{slot}"] = applied = wanted
         changed = False

@@ -168,6 +168,6 @@ PAGE: Page[Setup, Estimate] = Page(
     command=command,
     doing=lambda setup: f"Sampling gradients of {setup.subject.card.name}",
     button="Estimate the distance",
-    own_picture=lambda setup: setup.subject.dataset == "file",
+    own_picture=lambda setup: setup.subject.is_own,
     shared=True,
 )

@@ -1,4 +1,4 @@
-"""The parts of the Overview page: a stored result, what is here, and the ways on."""
+"""The Overview page: a stored result, the ways on, and what is here."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lab.assets import ASSETS
 from lab.data.catalog import TASKS
 from lab.data.photographs import photographs
 from lab.images import from_picture
-from lab.models.cards import Card
+from lab.models.cards import REFERENCE_EPS, Card
 from lab.models.catalog import is_here
 from lab.types import Access
 from lab.ui.pages.catalog import PAGES
@@ -23,8 +23,6 @@ from lab.ui.parts.tiles import tiles
 from lab.ui.shell.links import link_to
 from lab.ui.shell.page import Page
 
-REFERENCE_EPS = {"mnist": 0.3, "fashion_mnist": 0.1}
-"""The epsilon at which models of a task are compared."""
 ABREAST = 3
 """Cards side by side."""
 
@@ -32,24 +30,24 @@ ABREAST = 3
 @cache
 def stored() -> dict[str, Any]:
     """The stored result: the manifest of a run of scripts/build_overview.py."""
-    told: dict[str, Any] = json.loads((ASSETS / "overview" / "result.json").read_text(encoding="utf-8"))
-    return told
+    record: dict[str, Any] = json.loads((ASSETS / "overview" / "result.json").read_text(encoding="utf-8"))
+    return record
 
 
 def example() -> None:
     """A real photograph fooled on a real model, as computed by the lab."""
-    told = stored()
-    result = told["result"]
+    record = stored()
+    result = record["result"]
     clean, attacked = result["clean"], result["attacked"]
     size = f"{result['distance']['linf'] * 255:.3g}/255"
     st.markdown(
-        f"### {told['model_name']} sees {clean['name']} ({clean['confidence']:.0%}) in the clean picture and "
+        f"### {record['model_name']} sees {clean['name']} ({clean['confidence']:.0%}) in the clean picture and "
         f"{attacked['name']} ({attacked['confidence']:.0%}) in the adversarial one; no pixel differs by more than "
         f"{size}."
     )
     captions = {
         "clean": ("Clean", f"{clean['name']}, {clean['confidence']:.0%}"),
-        "perturbation": ("Perturbation", f"amplified {told['amplified']:.0f} times"),
+        "perturbation": ("Perturbation", f"amplified {record['amplified']:.0f} times"),
         "attacked": ("Adversarial", f"{attacked['name']}, {attacked['confidence']:.0%}"),
     }
     for tile, (file, (title, caption)) in zip(tiles(3, TILE), captions.items(), strict=True):
@@ -59,8 +57,8 @@ def example() -> None:
                 show_image(from_picture(picture)[0], f"{title}: {caption}")
             st.caption(caption)
     st.caption(
-        f"Computed by this lab with {attacks.CATALOG[told['attack']].name}, {told['params']['steps']} iterations, and "
-        f"stored; `{told['command']}` computes it again."
+        f"Computed by this lab with {attacks.CATALOG[record['attack']].name}, {record['params']['steps']} iterations, "
+        f"and stored; `{record['command']}` computes it again."
     )
 
 
@@ -74,11 +72,11 @@ def ways_on() -> None:
 
 
 def _attacked(card: Card) -> str:
-    found = card.under_attack(REFERENCE_EPS.get(card.task, 0))
-    return f"{found.accuracy:.1%} at {found.eps:g}" if found else ""
+    worst = card.under_attack(REFERENCE_EPS.get(card.task, 0))
+    return f"{worst.accuracy:.1%} at {worst.eps:g}" if worst else ""
 
 
-def present() -> None:
+def inventory() -> None:
     """Which models, data and device are here."""
     st.markdown("**Models**")
     rows = []
@@ -110,8 +108,8 @@ def present() -> None:
         for access in Access:
             names = [spec.name for spec in attacks.CATALOG.values() if spec.access is access]
             if names:
-                told = access.value.split(":")
-                st.markdown(f"{told[0].capitalize()} ({told[1].strip()}): {', '.join(names)}")
+                name, sees = access.value.split(":")
+                st.markdown(f"{name.capitalize()} ({sees.strip()}): {', '.join(names)}")
     with device:
         st.markdown("**Device**")
         st.markdown(devices.describe())
@@ -122,7 +120,7 @@ def _body() -> None:
     st.markdown("See how small, deliberately chosen changes to a picture make an image classifier name something else.")
     example()
     ways_on()
-    present()
+    inventory()
 
 
 PAGE: Page[Any, Any] = Page(

@@ -1,0 +1,47 @@
+"""The tab with the stages and their shapes, and how far the features move at each."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from lab.attacks.norms import TINY
+from lab.experiments.representations.activations import NOISES
+from lab.experiments.representations.representation import Representation
+from lab.figures import representations as figures
+from lab.ui.pages.representations.setup import NAME
+from lab.ui.parts.scenario import Scenario
+from lab.ui.parts.show import show_chart
+from lab.ui.shell.prose import prose
+
+
+def profile(scenario: Scenario, result: Representation) -> None:
+    """How much larger the attack grows than noise, as a chart and as a table of all stages."""
+    if not result.run.size:
+        st.info("The picture did not move, so no features do.")
+        return
+    depth = result.depth
+    last, first, control = depth.attack[-1].item(), depth.at_input, depth.noise[-1].item()
+    st.markdown(
+        prose(
+            NAME,
+            "The growth",
+            first=f"{first:.2%}",
+            last=f"{last:.0%}",
+            control=f"{control:.0%}",
+            attack_times=f"{last / max(first, TINY):.0f}",
+            noise_times=f"{control / max(first, TINY):.1f}",
+        )
+    )
+    show_chart(figures.depth_profile(depth), "depth", prose(NAME, "The profile", noises=NOISES))
+    with st.expander("All stages"):
+        rows = [
+            {
+                "stage": stage["stage"].removeprefix("net."),
+                "kind": stage["kind"],
+                "shape": " × ".join(map(str, stage["shape"])),
+                "moved by the attack": f"{stage['attack']:.1%}",
+                "by noise": f"{stage['noise']:.1%}",
+            }
+            for stage in depth.record()
+        ]
+        st.dataframe(rows, hide_index=True, width="stretch", key="stages")
