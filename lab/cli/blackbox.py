@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import lab
 from lab.cli import options
 from lab.cli.inputs import load_model
-from lab.cli.outputs import say, write
+from lab.cli.outputs import bar, say, write
 
 if TYPE_CHECKING:
+    from lab.experiments.blackbox.curves import Copied
     from lab.experiments.blackbox.oracle import Ask
 
 
@@ -35,9 +35,9 @@ def add(commands: options.Commands) -> None:
 def run(args: argparse.Namespace) -> None:
     """Prints what each round of the substitute attack brought."""
     from lab import data
-    from lab.experiments.blackbox.curves import prepare, scored
+    from lab.experiments.blackbox.curves import Extraction, extract
     from lab.experiments.blackbox.oracle import Remote, labels_of
-    from lab.experiments.blackbox.substitute import PARAMS, Substitute, balanced, copy_oracle
+    from lab.experiments.blackbox.substitute import PARAMS, Substitute, balanced
     from lab.params import number, parse
 
     settings = Substitute(**parse(PARAMS, options.pairs(args.param), "the substitute"))  # type: ignore[arg-type]
@@ -56,19 +56,46 @@ def run(args: argparse.Namespace) -> None:
         if model.card.task != data.CATALOG[args.dataset].task:
             raise lab.DataError(f"{args.oracle} does not know the classes of {args.dataset}")
         classes, ask = len(model.card.classes), labels_of(model)
-    judge, oracle = prepare(ask, test, args.budget, settings.rounds, counted=remote, eps=eps, seed=args.seed)
-    rounds: list[dict[str, Any]] = []
-    record = {"oracle": args.oracle, "dataset": args.dataset, "eps": eps, "seed": args.seed, "budget": args.budget}
-    record |= {"settings": asdict(settings), "test_images": len(test), "rounds": rounds}
+    record: dict[str, Any] = {}
     if args.json != "-":
         say("round  queries  fit on them  agreement  FGSM fools  noise fools")
     try:
-        for each in scored(copy_oracle(oracle, first.x, classes, settings, seed=args.seed), judge):
-            r, s = each.round, each.score
-            rounds.append({"round": r.number, "queries": r.queries, "fit": r.fit, **asdict(s)})
-            if args.json != "-":
-                counts, shares = f"{r.number:>5}  {r.queries:>7,}", (r.fit, s.agreement, s.fgsm, s.noise)
-                say(counts + "".join(f"{share:>{w}.1%}" for share, w in zip(shares, (13, 11, 12, 13), strict=True)))
+        with bar("blackbox") as progress:
+            for rounds in extract(
+                ask,
+                first.x,
+                classes,
+                test,
+                settings,
+                budget=args.budget,
+                counted=remote,
+                eps=eps,
+                seed=args.seed,
+                progress=progress,
+            ):
+                record = Extraction(
+                    rounds,
+                    args.oracle,
+                    args.dataset,
+                    str(args.initial),
+                    len(test),
+                    args.budget,
+                    eps,
+                    settings,
+                    args.seed,
+                ).record()
+                if args.json != "-":
+                    say(_row(rounds[-1]))
     finally:  # a run that is stopped keeps what it had
-        if args.json is not None and rounds:
+        if args.json is not None and record:
             write(record, args.json)
+
+
+def _row(copied: Copied) -> str:
+    """One round as a line of the table."""
+    of, score = copied.round, copied.score
+    shares = (of.fit, score.agreement, score.fgsm, score.noise)
+    cells = ("–" if share is None else f"{share:.1%}" for share in shares)
+    return f"{of.number:>5}  {of.queries:>7,}" + "".join(
+        f"{cell:>{width}}" for cell, width in zip(cells, (13, 11, 12, 13), strict=True)
+    )

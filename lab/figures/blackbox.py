@@ -13,7 +13,7 @@ from lab.figures.style import ADVERSARIAL, CLEAN, CONTROL, OTHERS, TARGET, finis
 def rounds(copied: Sequence[Copied], budget: int) -> go.Figure:
     """What the copy is worth after each round, against the labels asked so far."""
     figure = go.Figure()
-    queries = [c.round.queries for c in copied]
+    asked = [c.round.queries for c in copied]
     lines: tuple[tuple[str, str, list[float | None]], ...] = (
         ("agrees with the oracle", CLEAN, [c.score.agreement for c in copied]),
         ("FGSM examples fool it", ADVERSARIAL, [c.score.fgsm for c in copied]),
@@ -23,7 +23,7 @@ def rounds(copied: Sequence[Copied], budget: int) -> go.Figure:
     for name, colour, values in lines:
         if any(v is not None for v in values):
             figure.add_scatter(
-                x=queries,
+                x=asked,
                 y=values,
                 name=name,
                 mode="lines+markers",
@@ -31,26 +31,26 @@ def rounds(copied: Sequence[Copied], budget: int) -> go.Figure:
                 hovertemplate="%{x:,} queries: %{y:.1%}<extra>" + name + "</extra>",
             )
     figure.update_xaxes(
-        title="labels asked of the oracle", type="log", tickvals=queries, ticktext=[f"{q:,}" for q in queries]
+        title="labels asked of the oracle", type="log", tickvals=asked, ticktext=[f"{q:,}" for q in asked]
     )
     figure.update_yaxes(title="share of the test images", range=[0, 1.03], tickformat=".0%")
-    if queries and queries[-1] < budget:
+    if asked and asked[-1] < budget:
         figure.add_annotation(
             text=f"budget: {budget:,}", xref="paper", yref="paper", x=1, y=0.02, showarrow=False, font_color=CONTROL
         )
     return finish(figure, height=380, legend=True).update_layout(margin={"t": 56})
 
 
-def courses(found: Sequence[QueryCurve], copied: QueryCurve | None, names: Mapping[str, str]) -> go.Figure:
-    """Success against queries: attacks that ask for every image, and the copy, which asks once for all."""
+def queries(curves: Sequence[QueryCurve], names: Mapping[str, str]) -> go.Figure:
+    """Success against queries: first the copy, which asks once for all, then attacks that ask for every image."""
     figure = go.Figure()
     styles = dict(zip(names, (ADVERSARIAL, TARGET, OTHERS[0], CLEAN), strict=False))
-    for each in ([copied] if copied else []) + list(found):
+    for each in curves:
         figure.add_scatter(
             x=[max(1, q) for q in each.queries],
             y=list(each.success),
             name=names[each.attack],
-            mode="lines+markers" if each is copied else "lines",
+            mode="lines+markers" if each is curves[0] else "lines",
             line={"shape": "hv", "color": styles[each.attack]},
             hovertemplate="%{x:,} queries: %{y:.0%}<extra>" + names[each.attack] + "</extra>",
         )

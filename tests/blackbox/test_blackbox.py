@@ -9,11 +9,12 @@ import torch
 
 import lab
 from lab.cli import main
-from lab.experiments.blackbox.curves import prepare, query_curve, scored
+from lab.experiments.blackbox.curves import Extraction, copy_curve, extract, prepare, query_curve, scored
 from lab.experiments.blackbox.oracle import ALLOWED, BudgetError, Oracle, Remote, labels_of
 from lab.experiments.blackbox.server import endpoint
 from lab.experiments.blackbox.substitute import Substitute, augmented, balanced, copy_oracle
 from lab.images import encode
+from lab.progress import Cancelled, Progress
 from lab.types import DataError, ParamError
 
 
@@ -125,6 +126,48 @@ def test_rounds_are_independent_of_what_comes_after(digits, softmax):
     assert torch.equal(first.net(digits.x[:5]), before)
 
 
+def test_a_stopped_copy_has_no_half_trained_round(digits, softmax):
+    heard = []
+    progress = Progress(lambda share, names: heard.append((share, names)), stop=lambda: len(heard) > 4)
+    rounds = list(copy_oracle(Oracle(labels_of(softmax), 999), digits.x[:20], 10, QUICK, progress=progress))
+    assert [r.number for r in rounds] == [0]
+    assert not rounds[-1].last
+    assert [share for share, _ in heard] == sorted(share for share, _ in heard)
+    assert heard[-1][1] == ("round 2 of 4",)
+
+
+def test_the_record_and_the_rows_hold_every_round_and_what_it_depends_on(digits, softmax):
+    first, rest = balanced(digits, 20, 4)
+    test, given = rest.rows(slice(0, 30)), {"budget": 70, "counted": False, "eps": 0.2, "seed": 4}
+    grown = list(extract(labels_of(softmax), first.x, 10, test, QUICK, **given))
+    results = [Extraction(r, "mnist/softmax", "mnist", "20", len(test), 70, 0.2, QUICK, 4) for r in grown]
+    assert [result.complete for result in results] == [False, False, True]
+    record = json.loads(json.dumps(results[-1].record()))
+    assert record["rounds"] == results[-1].rows()
+    assert [row["queries"] for row in record["rounds"]] == [20, 40, 70]
+    assert record | {"rounds": None} == {
+        "oracle": "mnist/softmax",
+        "dataset": "mnist",
+        "initial": "20",
+        "test_images": 30,
+        "budget": 70,
+        "eps": 0.2,
+        "seed": 4,
+        "settings": record["settings"],
+        "complete": True,
+        "rounds": None,
+    }
+    assert Substitute(**record["settings"]) == QUICK
+
+
+def test_there_is_no_share_of_no_images(digits, softmax):
+    wrong = digits.rows(slice(0, 20))
+    wrong = type(wrong)(wrong.x, (softmax(wrong.x).argmax(1) + 1) % 10, wrong.ids)
+    judge, oracle = prepare(labels_of(softmax), wrong, 100, 0, counted=False)
+    (only,) = scored(copy_oracle(oracle, digits.x[20:40], 10, Substitute(rounds=0, epochs=1)), judge, jsma=2)
+    assert (only.score.n, only.score.fgsm, only.score.jsma, only.score.noise) == (0, None, None, None)
+
+
 def test_initial_images_are_as_many_of_each_class_and_not_among_the_rest(digits):
     first, rest = balanced(digits, 30)
     assert torch.bincount(first.y, minlength=10).tolist() == [3] * 10
@@ -141,8 +184,21 @@ def test_the_course_counts_images_fooled_within_epsilon(digits, softmax):
     assert list(found.success) == sorted(found.success)
     attacked = lab.attack("square", softmax, x, y, eps=0.3, steps=60)
     assert found.success[-1] == pytest.approx(float(attacked.success.double().mean()))
+    assert list(found.together.queries) == [6 * queries for queries in found.queries]
     labels = query_curve("hopskipjump", softmax, x, y, 1e-4)
     assert labels.success[-1] == 0
+    with pytest.raises(Cancelled):
+        query_curve("square", softmax, x, y, 0.3, progress=Progress(stop=lambda: True))
+
+
+def test_the_copys_curve_counts_labels_once_for_all_images(digits, softmax):
+    first, rest = balanced(digits, 20)
+    test, ask = rest.rows(slice(0, 30)), labels_of(softmax)
+    *_, rounds = extract(ask, first.x, 10, test, QUICK, budget=999, counted=False)
+    right = ask(test.x) == test.y
+    curve = copy_curve(rounds, ask, test.x[right], test.y[right], 0.3)
+    assert curve.queries == (20, 40, 80, 160)
+    assert list(curve.success) == pytest.approx([each.score.fgsm for each in rounds])
 
 
 def test_an_endpoint_answers_as_the_model_does(server, digits, softmax):
@@ -260,6 +316,7 @@ def test_the_command_line_copies_a_model_and_an_endpoint(tmp_path, capsys, serve
         assert main(["blackbox", "--oracle", oracle, *quick, "--json", str(file)]) == 0
         told = json.loads(file.read_text(encoding="utf-8"))
         assert [r["queries"] for r in told["rounds"]] == [20, 40]
+        assert (told["oracle"], told["dataset"], told["initial"], told["complete"]) == (oracle, "mnist", "20", True)
         assert "agreement" in capsys.readouterr().out
     assert main(["blackbox", "--oracle", "mnist/softmax", *quick, "--budget", "10"]) == 2
     assert main(["blackbox", "--oracle", "fashion_mnist/softmax", *quick]) == 2

@@ -33,7 +33,7 @@ def test_a_click_on_a_cell_shows_the_images_behind_it(visit: Visitor) -> None:
 
 def test_a_stopped_copy_keeps_its_rounds(visit: Visitor) -> None:
     page = visit.page
-    page.goto(visit.server + "/blackbox?o_epochs=100&o_optimiser=Adam&o_tests=100")
+    page.goto(visit.server + "/blackbox?blackbox_epochs=100&blackbox_optimiser=Adam&blackbox_tests=100")
     live = page.locator(".st-key-so_far")
     expect(live).to_contain_text("labels", timeout=90_000)
     page.locator(".st-key-working_blackbox").get_by_role("button", name="Cancel").click()

@@ -16,6 +16,8 @@ from lab.experiments.blackbox.oracle import Oracle
 from lab.images import Images
 from lab.models import nets
 from lab.params import Param, describe, param
+from lab.predict import classes_of
+from lab.progress import SILENT, Cancelled, Progress
 from lab.types import DataError
 
 NETS: Mapping[str, Callable[..., nn.Module]] = {
@@ -83,6 +85,7 @@ class Round:
         fresh: how many of them are new in this round, the last ones.
         queries: how many labels were asked so far.
         fit: share of the images on which the copy agrees with the oracle.
+        last: whether no other follows: all were made, or the budget is spent.
     """
 
     number: int
@@ -92,6 +95,7 @@ class Round:
     fresh: int
     queries: int
     fit: float
+    last: bool
 
 
 def copy_oracle(
@@ -101,7 +105,7 @@ def copy_oracle(
     settings: Substitute | None = None,
     *,
     seed: int = 0,
-    cancel: Callable[[], bool] = lambda: False,
+    progress: Progress = SILENT,
 ) -> Iterator[Round]:
     """Trains a copy of a black box, round by round; ends early where the budget does.
 
@@ -111,7 +115,8 @@ def copy_oracle(
         classes: how many there are.
         settings: of the substitute; None for the paper's.
         seed: of weights, batches and samples.
-        cancel: asked after every epoch; once True, no further round is yielded.
+        progress: hears of every epoch, a round taking as long as all before it; where it stops the work, no further
+            round is yielded.
 
     Raises:
         DataError: for no images.
@@ -129,9 +134,15 @@ def copy_oracle(
     )
     x, fresh = x.cpu().clone(), len(x)
     labels = oracle(x)
-    for number in range(settings.rounds + 1):
+    total = settings.rounds + 1
+    for number in range(total):
+        part = progress.part(2.0 ** (number - total) if number else 0.0, 2.0 ** (number + 1 - total))
         net.train()
-        for _ in range(settings.epochs):
+        for epoch in range(settings.epochs):
+            try:
+                part.tell(epoch / settings.epochs, f"round {number + 1} of {total}")
+            except Cancelled:
+                return
             for rows in torch.randperm(len(x), generator=rng).split(BATCH):
                 with torch.enable_grad():
                     loss = F.cross_entropy(net(x[rows]), labels[rows])
@@ -139,18 +150,16 @@ def copy_oracle(
                 for p, g in zip(net.parameters(), gradients, strict=True):
                     p.grad = g
                 optimiser.step()
-            if cancel():
-                return
+        if progress.cancelled:
+            return
         copy = _frozen(net, settings, tuple(x.shape[1:]), classes)
-        with torch.no_grad():
-            agree = float((copy(x).argmax(1) == labels).double().mean())
-        yield Round(number, copy, x, labels, fresh, oracle.queries, agree)
-        if number == settings.rounds:
+        agree = float((classes_of(copy, x) == labels).double().mean())
+        last = number == settings.rounds or not oracle.left
+        yield Round(number, copy, x, labels, fresh, oracle.queries, agree, last)
+        if last:
             return
         count = len(x) if number < settings.doubling else min(settings.sample, len(x))
         count = min(count, oracle.left)
-        if not count:
-            return
         rows = torch.arange(len(x)) if count == len(x) else torch.randperm(len(x), generator=rng)[:count]
         new = augmented(copy, x[rows], labels[rows], settings.step * (-1) ** (number // settings.period))
         x, labels, fresh = torch.cat([x, new]), torch.cat([labels, oracle(new)]), count

@@ -53,8 +53,9 @@ def substitute(bench: Bench) -> Iterator[Figure]:
         yield Figure(f"{key}: agreement at first", before.agreement, n=n)
         yield Figure(f"{key}: agreement at last", after.agreement, n=n)
         yield Figure(f"{key}: labels asked", float(oracle.queries))
-        yield Figure(f"{key}: FGSM through the copy fools", after.fgsm, n=n)
-        yield Figure(f"{key}: noise fools", after.noise, n=n)
+        for what, value in (("FGSM through the copy fools", after.fgsm), ("noise fools", after.noise)):
+            if value is not None:
+                yield Figure(f"{key}: {what}", value, n=n)
 
 
 EXPERIMENTS = (

@@ -1,4 +1,4 @@
-"""What models and attacks are called on the pages."""
+"""What models, attacks and shares are called on the pages."""
 
 from __future__ import annotations
 
@@ -31,3 +31,8 @@ def model_label(card: Card) -> str:
 def attack_label(spec: Spec) -> str:
     """What an attack is called in pickers and in links: with what it sees of the model, unless that is everything."""
     return spec.name + SEES[spec.access]
+
+
+def percent(share: float | None, places: int = 1) -> str:
+    """A share in percent, with so many decimal places; a dash where there is none."""
+    return "–" if share is None else f"{share:.{places}%}"

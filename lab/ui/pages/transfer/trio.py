@@ -15,6 +15,7 @@ from lab.ui.pages.transfer.setup import NAME, Setup
 from lab.ui.shell import cache
 from lab.ui.shell.jobs import answer
 from lab.ui.shell.prose import prose
+from lab.ui.shell.words import percent
 
 TRIO = ("maxout", "softmax", "rbf")
 """The models of Goodfellow et al. 2015, section 8, the source first."""
@@ -48,12 +49,8 @@ def trio(setup: Setup, result: Matrix) -> None:
         ("the same of the RBF net", alike.rubbish[rbf], "0%"),
     ]
     table = [
-        {"the same wrong class as the maxout net": name, "here": _percent(value), "in the paper": paper}
+        {"the same wrong class as the maxout net": name, "here": percent(value), "in the paper": paper}
         for name, value, paper in rows
     ]
     st.dataframe(table, hide_index=True, width="stretch", key="trio")
     st.caption(prose(NAME, "Why they agree", n=f"{alike.n:,}"))
-
-
-def _percent(share: float | None) -> str:
-    return "–" if share is None else f"{share:.1%}"

@@ -1,0 +1,70 @@
+"""The tab with the attacks that ask the black box itself for every image, beside the copy, which was paid once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import streamlit as st
+
+from lab import attacks
+from lab.experiments.blackbox.curves import (
+    QUERY_ATTACKS,
+    SUBSTITUTE,
+    Extraction,
+    QueryCurve,
+    copy_curve,
+    query_curve,
+)
+from lab.experiments.blackbox.oracle import labels_of
+from lab.figures import blackbox as figures
+from lab.progress import Progress
+from lab.ui.pages.blackbox.setup import NAME, Setup
+from lab.ui.parts.show import show_chart
+from lab.ui.shell import cache
+from lab.ui.shell.ask import Ask
+from lab.ui.shell.jobs import answer
+from lab.ui.shell.prose import prose
+from lab.ui.shell.words import attack_label
+
+Curves = tuple[QueryCurve, ...]
+"""Of the copy first, then of the attacks."""
+
+
+def queries(setup: Setup, result: Extraction) -> None:
+    """Success against queries: the copy, and the attacks that are chosen."""
+    if setup.remote:
+        st.info("The query attacks are run on the lab's own models only: they would spend the endpoint's budget.")
+        return
+    ask = Ask(NAME)
+    left, right = st.columns([3, 1])
+    chosen = left.multiselect(
+        "Attacks that ask the oracle itself",
+        list(QUERY_ATTACKS),
+        list(QUERY_ATTACKS),
+        key=ask.key("queries"),
+        format_func=lambda key: attack_label(attacks.CATALOG[key]),
+    )
+    count = int(right.number_input("Images", 2, 100, 20, key=ask.key("images")))
+    if not chosen:
+        return
+
+    def work(progress: Progress) -> Iterator[Curves]:
+        model, (_, test) = cache.model(setup.oracle), setup.images()
+        rows = (labels_of(model)(test.x) == test.y).nonzero().flatten()[:count]
+        x, y = test.x[rows], test.y[rows]
+        curves: Curves = (copy_curve(result.rounds, labels_of(model), x, y, setup.eps),)
+        for k, key in enumerate(chosen):
+            part = progress.part(k / len(chosen), (k + 1) / len(chosen))
+            curve = query_curve(key, model, x, y, setup.eps, seed=setup.seed, progress=part)
+            curves = (*curves, curve.together)
+            yield curves
+
+    key = (setup, len(result.rounds), tuple(chosen), count)
+    curves = answer("queries", key, "Asking the oracle", work, _draw)
+    if curves:
+        _draw(curves)
+
+
+def _draw(curves: Curves) -> None:
+    names = {SUBSTITUTE: "substitute, FGSM"} | {key: attacks.CATALOG[key].name for key in QUERY_ATTACKS}
+    show_chart(figures.queries(curves, names), "courses", prose(NAME, "Against query attacks", n=curves[0].n))
