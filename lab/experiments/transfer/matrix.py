@@ -154,8 +154,7 @@ def stream(
         except Cancelled:
             return
         clean = resized(x, model)
-        stopping = Progress(stop=part.stop)
-        result = run_attack(attack, model, clean, y.to(clean.device), seed=seed, progress=stopping, **params)
+        result = run_attack(attack, model, clean, y.to(clean.device), seed=seed, progress=part, **params)
         if not result.complete:
             return
         attacked, own = result.x.cpu(), result.predictions.cpu()
