@@ -14,6 +14,7 @@ from PIL import Image
 import lab
 from lab import cli, models
 from lab.assets import ASSETS
+from lab.cli import outputs
 
 ROOT = Path(__file__).parents[1]
 DIGITS = ["--model", "mnist/cnn", "--dataset", "mnist"]
@@ -263,3 +264,32 @@ def test_as_a_program_that_fails():
     done = lab_process(*ATTACK, "--attack", "magic")
     assert (done.returncode, done.stdout) == (2, "")
     assert re.fullmatch(r"lab: there is no attack 'magic': .*\n", done.stderr)
+
+
+def test_the_version_is_that_of_the_package(capsys):
+    assert run(capsys, "--version") == (0, f"lab {lab.__version__}\n", "")
+
+
+def test_a_number_that_json_has_no_word_for_is_null(capsys, tmp_path):
+    record = {"p": float("nan"), "curve": [(0.5, float("inf"))], "n": 3}
+    outputs.write(record, str(tmp_path / "a.json"))
+    outputs.write(record, "-")
+    kept = (tmp_path / "a.json").read_text()
+    assert json.loads(kept) == {"p": None, "curve": [[0.5, None]], "n": 3}
+    assert capsys.readouterr().out == kept + "\n"
+
+
+@pytest.mark.parametrize("watched", [True, False])
+def test_a_bar_is_drawn_where_a_person_looks_on(capsys, monkeypatch, watched):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: watched)
+    with outputs.bar("3 images") as progress:
+        progress.part(0.5, 1.0).tell(0.5)
+    drawn = capsys.readouterr().err
+    assert ("3 images:" in drawn) is watched
+    assert watched or drawn == ""
+
+
+def test_the_exact_name_of_a_class_comes_before_another_spelling():
+    card = lab.load_model("imagenet/efficientnet_lite0").card
+    assert [card.classes[cli.find_class(name, card)] for name in ("cardigan", "Cardigan")] == ["cardigan", "Cardigan"]
+    assert card.classes[cli.find_class("ESPRESSO", card)] == "espresso"
