@@ -11,11 +11,11 @@ import torch
 from lab.defenses import detect, preprocess
 from lab.defenses.detect import Detector
 from lab.defenses.preprocess import Averaged, Backward, Preprocessed, Transform
-from lab.defenses.spec import Spec
+from lab.defenses.spec import DefenseSpec
 from lab.params import parse
 from lab.types import Model, ParamError
 
-TRANSFORMATIONS: tuple[Spec, ...] = (
+TRANSFORMATIONS: tuple[DefenseSpec, ...] = (
     preprocess.BIT_DEPTH,
     preprocess.JPEG,
     preprocess.MEDIAN,
@@ -24,12 +24,12 @@ TRANSFORMATIONS: tuple[Spec, ...] = (
     preprocess.RESIZE_PAD,
 )
 """Defenses that change the image."""
-CATALOG: Mapping[str, Spec] = {spec.key: spec for spec in TRANSFORMATIONS}
-DETECTORS: Mapping[str, Spec] = {spec.key: spec for spec in (detect.SQUEEZING, detect.RECONSTRUCTION)}
+CATALOG: Mapping[str, DefenseSpec] = {spec.key: spec for spec in TRANSFORMATIONS}
+DETECTORS: Mapping[str, DefenseSpec] = {spec.key: spec for spec in (detect.SQUEEZING, detect.RECONSTRUCTION)}
 """Defenses that reject images instead of changing them."""
 
 
-def find_defense(key: str) -> Spec:
+def find_defense(key: str) -> DefenseSpec:
     """The spec of a key.
 
     Raises:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from lab import devices
 from lab.defenses.preprocess import FEATURE_SQUEEZING, BitDepth, Median, Preprocessed
-from lab.defenses.spec import Spec
+from lab.defenses.spec import DefenseSpec
 from lab.models.capsnet import CapsNet
 from lab.models.cards import Classifier
 from lab.params import param
@@ -59,7 +59,7 @@ class Squeezing:
         return Preprocessed(model, BitDepth(self.bits), "bpda"), Preprocessed(model, Median(self.median))
 
 
-SQUEEZING = Spec(
+SQUEEZING = DefenseSpec(
     "squeezing",
     "Feature squeezing",
     "How far the answer moves when the image gets fewer levels, or a median filter.",
@@ -93,7 +93,7 @@ class Reconstruction:
         return Guarded(model, self, limit)
 
 
-RECONSTRUCTION = Spec(
+RECONSTRUCTION = DefenseSpec(
     "reconstruction",
     "Capsule reconstruction",
     "How far a capsule network's drawing of the class that it sees is from the image.",

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lab.defenses.spec import Spec
+from lab.defenses.spec import DefenseSpec
 from lab.images import encode, from_picture
 from lab.params import param
 from lab.types import Answer, Fusing, Model, Paper, ParamError
@@ -112,7 +112,9 @@ class BitDepth:
 FEATURE_SQUEEZING = Paper(
     "Feature Squeezing: Detecting Adversarial Examples in Deep Neural Networks", "Xu, Evans, Qi", 2018, "1704.01155"
 )
-BIT_DEPTH = Spec("bit_depth", "Bit depth", "Fewer levels of each value.", (FEATURE_SQUEEZING,), BitDepth, exact=False)
+BIT_DEPTH = DefenseSpec(
+    "bit_depth", "Bit depth", "Fewer levels of each value.", (FEATURE_SQUEEZING,), BitDepth, exact=False
+)
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,7 @@ class Jpeg:
         return torch.cat(read).to(x) if read else x
 
 
-JPEG = Spec(
+JPEG = DefenseSpec(
     "jpeg",
     "JPEG",
     "Compressed as a JPEG file and opened again.",
@@ -164,7 +166,7 @@ class Median:
         return around.median(4).values
 
 
-MEDIAN = Spec("median", "Median", "The median of each pixel's neighbourhood.", (FEATURE_SQUEEZING,), Median)
+MEDIAN = DefenseSpec("median", "Median", "The median of each pixel's neighbourhood.", (FEATURE_SQUEEZING,), Median)
 
 
 @dataclass(frozen=True)
@@ -180,7 +182,7 @@ class Gaussian:
         return blurred.clamp(0, 1)
 
 
-GAUSSIAN = Spec("gaussian", "Gaussian blur", "A Gaussian blur.", (FEATURE_SQUEEZING,), Gaussian)
+GAUSSIAN = DefenseSpec("gaussian", "Gaussian blur", "A Gaussian blur.", (FEATURE_SQUEEZING,), Gaussian)
 
 
 @dataclass(frozen=True)
@@ -203,7 +205,7 @@ class TotalVariation:
         return (x - self.weight * _divergence(p)).clamp(0, 1)
 
 
-TOTAL_VARIATION = Spec(
+TOTAL_VARIATION = DefenseSpec(
     "tv",
     "Total variation",
     "The nearest image of small total variation.",
@@ -255,7 +257,7 @@ class ResizePad:
         return F.pad(small, (left, width - w - left, top, height - h - top))
 
 
-RESIZE_PAD = Spec(
+RESIZE_PAD = DefenseSpec(
     "resize_pad",
     "Random resize and pad",
     "Scaled down by a random factor, at a random place of a black frame.",

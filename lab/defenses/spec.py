@@ -9,7 +9,7 @@ from lab.types import Paper
 
 
 @dataclass(frozen=True)
-class Spec:
+class DefenseSpec:
     """One transformation of the input, or one detector.
 
     Attributes:

@@ -1,14 +1,26 @@
 """Defenses under attackers who know them or not."""
 
+import json
+
 import pytest
 import torch
 
 import lab
 from lab.defenses.catalog import defend
 from lab.defenses.detect import Squeezing
-from lab.experiments.defenses.attackers import Attackers, Softmaxed, Trial, detected, distilled, transformed, worst
-from lab.experiments.defenses.leaderboard import COLUMNS, accuracies, transferred
+from lab.experiments.defenses.attackers import (
+    Attackers,
+    Defended,
+    Softmaxed,
+    Trial,
+    detected,
+    distilled,
+    transformed,
+    worst,
+)
+from lab.experiments.defenses.leaderboard import COLUMNS, Leaderboard, accuracies, entry, transferred
 from lab.predict import classes_of
+from lab.progress import Cancelled, Progress
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +29,7 @@ def digits():
 
 
 def pgd(eps, steps=20):
-    return Attackers("pgd", {"eps": eps, "steps": steps, "alpha": 2.5 * eps / steps})
+    return Attackers("pgd", {"eps": eps, "steps": steps})
 
 
 def test_one_bit_of_depth_falls_to_whoever_knows_it(digits):
@@ -41,7 +53,7 @@ def test_attackers_know_what_there_is_to_know(digits):
     plans = {}
     for key in ("median", "resize_pad", "jpeg"):
         *_, found = transformed(key, model, few.x, few.y, pgd(0.1, 2))
-        plans[key] = {t.attacker: t.how for t in found}
+        plans[key] = {t.attacker: t.description for t in found}
     assert list(plans["median"]) == ["none", "oblivious", "adaptive", "any"]
     assert "EOT" in plans["resize_pad"]["adaptive"]
     assert "BPDA" in plans["jpeg"]["adaptive"]
@@ -104,11 +116,78 @@ def test_a_model_stands_worse_under_stronger_attacks(digits):
     made = transferred(source, digits.x, digits.y, 0.1)
     assert float((made - digits.x).abs().max()) <= 0.1 + 1e-6
     found = accuracies(model, digits.x, digits.y, 0.1, made=made, autoattack=True)
-    assert tuple(found) == COLUMNS
+    assert tuple(found) == tuple(COLUMNS)
     assert found["clean"] >= found["fgsm"] >= found["pgd"] >= found["autoattack"]
     assert found["transfer"] >= found["pgd"]
     none = accuracies(model, digits.x, digits.y, 0.0)
     assert none["clean"] == none["fgsm"] == none["pgd"]
     assert "transfer" not in none
-    stopped = accuracies(model, digits.x, digits.y, 0.1, cancel=lambda: True)
+    stopped = accuracies(model, digits.x, digits.y, 0.1, progress=Progress(stop=lambda: True))
     assert list(stopped) == ["clean"]
+
+
+def stopped_at(word):
+    """A progress that stops the work once it hears of something whose name has this word in it, and what it heard."""
+    heard = []
+    return Progress(lambda share, what: heard.append(what[0]), lambda: any(word in name for name in heard)), heard
+
+
+def until_stopped(runs):
+    """The last thing that a generator yields before it is stopped."""
+    told = []
+    with pytest.raises(Cancelled):
+        told.extend(runs)
+    return told[-1]
+
+
+def test_a_stopped_attacker_leaves_no_trial_and_what_is_at_work_is_told(digits):
+    model, few = lab.load_model("mnist/mlp"), digits.rows(slice(0, 5))
+    progress, heard = stopped_at("follows the gradient")
+    trials = until_stopped(transformed("median", model, few.x, few.y, pgd(0.1, 2), progress=progress))
+    assert [t.attacker for t in trials] == ["none", "oblivious"]
+    assert list(dict.fromkeys(heard)) == [
+        "an attacker who attacks the model without the defense",
+        "an attacker who follows the gradient through the defense",
+    ]
+    progress, _ = stopped_at("who knows")
+    report = until_stopped(detected(Squeezing(), model, digits.x, few.x, few.y, pgd(0.1, 2), progress=progress))
+    assert [t.attacker for t in report.trials] == ["none", "oblivious"]
+
+
+def test_a_defense_under_attack_makes_a_record_and_rows(digits):
+    model, few = lab.load_model("mnist/mlp"), digits.rows(slice(0, 4))
+    attackers = pgd(0.1, 2)
+    *_, report = detected(Squeezing(), model, digits.x, few.x, few.y, attackers)
+    params = (("bits", 1), ("median", 2))
+    whole = Defended(report.trials, few.y, tuple(few.ids), "mnist", "squeezing", params, "mnist/mlp", attackers, report)
+    record = json.loads(json.dumps(whole.record()))
+    assert (record["data set"], record["defense"], record["images"]) == ("MNIST", "squeezing", 4)
+    assert record["attack params"] == {"eps": 0.1, "steps": 2}
+    assert record["complete"]
+    assert [a["attacker"] for a in record["attackers"]] == ["none", "oblivious", "adaptive", "any"]
+    assert record["attackers"][-1]["accuracy"] == report.trial("any").accuracy(few.y)
+    assert record["detector"]["threshold"] == report.limit
+    rows = whole.rows()
+    assert len(rows) == 4 * 4
+    assert {tuple(row) for row in rows} == {
+        ("image", "class", "attacker", "undefended", "defended", "rejected", "score")
+    }
+    assert rows[4]["score"] == float(report.trial("oblivious").scores[0])
+    assert not Defended(report.trials[:2], few.y, (), "mnist", "squeezing", (), "mnist/mlp", attackers).complete
+
+
+def test_the_leaderboard_ranks_by_autoattack_and_makes_a_record_and_rows():
+    weak, strong = (lab.load_model(f"mnist/{name}").card for name in ("cnn", "cnn_pgd_at"))
+    entries = (
+        entry(weak, 0.3, {"clean": 1.0, "fgsm": 0.2, "pgd": 0.9}),
+        entry(strong, 0.3, {"clean": 1.0, "fgsm": 0.9, "pgd": 0.8, "transfer": 0.9}),
+    )
+    board = Leaderboard(entries, "mnist", "mnist", 0.3, 20, "mnist/mlp", 0)
+    assert [e.model for e in board.ranked] == ["mnist/cnn_pgd_at", "mnist/cnn"]
+    first, second = board.rows()
+    assert list(first) == list(second) == ["Model", *COLUMNS.values()]
+    assert first["AutoAttack"] == strong.measured("autoattack", 0.3).accuracy
+    assert second["Transfer"] is None
+    record = json.loads(json.dumps(board.record()))
+    assert record["rows"] == board.rows()
+    assert {"task", "eps", "images", "source", "seed"} <= set(record)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 import torch
@@ -13,18 +14,27 @@ from lab.defenses.catalog import DETECTORS
 from lab.defenses.smoothing import certify
 from lab.experiments.defenses.attackers import Attackers, transformed
 from lab.experiments.defenses.leaderboard import accuracies
-from lab.ui.pages.defenses import guards
+from lab.ui.pages.defenses.guards import believed
+from lab.ui.pages.defenses.guards.page import PAGE as GUARDS
+from lab.ui.pages.defenses.leaderboard import PAGE as LEADERBOARD
+from lab.ui.shell.page import Page
 from tests.support.pages import open_page, settle, table, verdict
 
-FEW = {"d_count_mnist": "20", "d_steps_mnist": "10"}
+FEW = {GUARDS.key("count_mnist"): "20", GUARDS.key("steps_mnist"): "10"}
 
 
-def page(**query: str) -> AppTest:
-    return open_page("defenses", **{**FEW, **query})
+def guards(**query: str) -> AppTest:
+    """The view of transformations and detectors, with settings by the names of their widgets."""
+    return open_page("defenses", **FEW, **{GUARDS.key(name): value for name, value in query.items()})
 
 
-def tab(at: AppTest, key: str, name: str) -> AppTest:
-    at.session_state[key] = name
+def view(page: Page[Any, Any], **query: str) -> AppTest:
+    """Another view, with settings by the names of their widgets."""
+    return open_page("defenses", defenses_view=page.title, **{page.key(name): v for name, v in query.items()})
+
+
+def tab(at: AppTest, page: Page[Any, Any], name: str) -> AppTest:
+    at.session_state[page.key("tabs")] = name
     return settle(at)
 
 
@@ -33,8 +43,8 @@ def captions(at: AppTest) -> str:
 
 
 def test_the_verdict_and_the_bars_are_what_the_package_measures() -> None:
-    at, data = page(), lab.load_data("mnist").rows(slice(0, 20))
-    attackers = Attackers("pgd", {"eps": 0.4, "steps": 10, "alpha": 0.1})
+    at, data = guards(), lab.load_data("mnist").rows(slice(0, 20))
+    attackers = Attackers("pgd", {"eps": 0.4, "steps": 10})
     *_, found = transformed("bit_depth", lab.load_model("mnist/cnn"), data.x, data.y, attackers)
     kept = [t.accuracy(data.y) for t in found]
     bars = json.loads(at.get("plotly_chart")[0].proto.spec)["data"]
@@ -49,7 +59,7 @@ def test_the_verdict_and_the_bars_are_what_the_package_measures() -> None:
 
 
 def test_one_image_is_shown_under_every_attacker_and_the_table_has_all() -> None:
-    at = page(d_image="3")
+    at = guards(image="3")
     titles = [m.value for m in at.markdown]
     for title in ("**Clean**", "**Unaware attacker**", "**Naive attacker**", "**Aware attacker**"):
         assert title in titles
@@ -61,7 +71,7 @@ def test_one_image_is_shown_under_every_attacker_and_the_table_has_all() -> None
 
 @pytest.mark.parametrize("name", [spec.name for spec in DETECTORS.values()])
 def test_a_detector_shows_its_threshold_its_roc_curve_and_what_gets_past(name: str) -> None:
-    at = page(d_defense_mnist=name)
+    at = guards(defense_mnist=name)
     assert "rejects **" in verdict(at)
     assert "An attacker who knows it brings **" in verdict(at)
     assert "% of clean images rejected" in verdict(at)
@@ -71,7 +81,7 @@ def test_a_detector_shows_its_threshold_its_roc_curve_and_what_gets_past(name: s
 
 
 def test_distillation_falls_once_the_temperature_is_known() -> None:
-    at = page(d_defense_mnist="Defensive distillation", d_eps_mnist="51")
+    at = guards(defense_mnist="Defensive distillation", eps_mnist="51")
     bars = json.loads(at.get("plotly_chart")[0].proto.spec)["data"]
     _, _, naive, adaptive, _ = next(b for b in bars if b.get("name") == "behind it")["y"]
     assert naive >= 0.8
@@ -79,21 +89,43 @@ def test_distillation_falls_once_the_temperature_is_known() -> None:
 
 
 def test_the_naive_figure_is_found_out_by_the_sanity_checks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(guards, "CHECKED", 10)
-    at = page(d_model_mnist_False="Fully connected net, 100-100")
-    told = " ".join(m.value for m in tab(at, "guard_tabs", "Can it be believed?").markdown)
+    monkeypatch.setattr(believed, "CHECKED", 10)
+    at = guards(model_mnist_False="Fully connected net, 100-100")
+    told = " ".join(m.value for m in tab(at, GUARDS, "Can it be believed?").markdown)
     assert ":red[:material/cancel:] **Do the gradients tell anything?**" in told
     assert ":red[:material/cancel:] **Is white box at least as strong as black box and transfer?**" in told
 
 
 def test_the_results_can_be_taken_away_with_a_link() -> None:
-    at = tab(page(), "guard_tabs", "Take away")
-    assert [b.label for b in at.get("download_button")] == ["Images (.csv)", "Everything (.json)"]
-    assert any("d_count_mnist=20" in c.value for c in at.code)
+    at = tab(guards(), GUARDS, "Take away")
+    assert [b.label for b in at.get("download_button")] == ["Table (.csv)", "Everything (.json)"]
+    assert any("guards_count_mnist=20" in c.value for c in at.code)
+
+
+@pytest.mark.parametrize(
+    ("defense", "said"),
+    [
+        ("Bit depth", "takes the identity instead (BPDA"),
+        ("Feature squeezing", "softmax"),
+        ("Defensive distillation", "divided by a temperature"),
+    ],
+)
+def test_every_kind_of_defense_says_how_it_works(defense: str, said: str) -> None:
+    at = tab(guards(defense_mnist=defense), GUARDS, "How it works")
+    assert any(said in m.value and "lab/defenses/" in m.value for m in at.markdown)
+
+
+def test_an_old_link_restores_the_same_settings() -> None:
+    at = open_page("defenses", d_count_mnist="20", d_steps_mnist="10", d_attack="FGSM", d_seed="3", d_median_size="5")
+    assert "FGSM at 102/255 leaves" in verdict(at)
+    assert (at.selectbox(key=GUARDS.key("attack")).value, at.number_input(key=GUARDS.key("seed")).value) == ("fgsm", 3)
+    at = open_page("defenses", d_view="All models", z_count="20", z_source_mnist="Softmax regression")
+    assert at.select_slider(key=LEADERBOARD.key("count")).value == 20
+    assert at.selectbox(key=LEADERBOARD.key("source_mnist")).value == "mnist/softmax"
 
 
 def test_certificates_are_those_of_the_package() -> None:
-    at = open_page("defenses", d_view="Randomized smoothing", g_count="10", g_looks="200")
+    at = open_page("defenses", defenses_view="Randomized smoothing", g_count="10", g_looks="200")
     data = lab.load_data("mnist").rows(slice(0, 10))
     found = certify(lab.load_model("mnist/cnn_noise"), data.x, sigma=0.5, n=200)
     assert f"is certain to class **{found.accuracy(data.y, 0.5):.0%}** of these 10 images" in verdict(at)
@@ -107,7 +139,7 @@ def test_certificates_are_those_of_the_package() -> None:
 
 
 def test_all_models_stand_beside_one_another_clean_accuracy_first() -> None:
-    at = open_page("defenses", d_view="All models", z_count="20")
+    at = view(LEADERBOARD, count="20")
     shown = table(at, "AutoAttack")
     assert list(shown.columns) == ["Model", "Clean", "FGSM", "PGD-40", "Transfer", "AutoAttack"]
     keys = [key for key in lab.catalog()["models"] if key.startswith("mnist/")]
@@ -122,8 +154,8 @@ def test_all_models_stand_beside_one_another_clean_accuracy_first() -> None:
 
 
 def test_both_pages_tell_one_autoattack_figure() -> None:
-    zoo = table(open_page("defenses", d_view="All models", z_count="20"), "AutoAttack")
-    board = open_page("robustness", s_count="20", s_steps="2", s_sizes="3")
+    zoo = table(view(LEADERBOARD, count="20"), "AutoAttack")
+    board = open_page("robustness", robustness_count="20", robustness_steps="2", robustness_sizes="3")
     board.session_state["robustness_tabs"] = "Leaderboard"
     told = table(settle(board), "AutoAttack")
     both = zoo.merge(told, left_on="Model", right_on="model")
@@ -132,5 +164,5 @@ def test_both_pages_tell_one_autoattack_figure() -> None:
 
 
 def test_photographs_are_defended_too() -> None:
-    at = open_page("defenses", d_task="ImageNet", d_count_imagenet="4", d_steps_imagenet="2")
+    at = guards(task="ImageNet", count_imagenet="4", steps_imagenet="2")
     assert "Behind JPEG" in verdict(at)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,20 +10,20 @@ import torch
 from torch import Tensor, nn
 
 from lab.attacks import attack as run_attack
+from lab.attacks.norms import per_row
+from lab.data.catalog import CATALOG, TASKS
 from lab.defenses.catalog import defend, find_defense
 from lab.defenses.detect import Detector, Roc, roc, scores, threshold
 from lab.models.cards import resized
 from lab.predict import classes_of, logits_of
-from lab.progress import Progress
-from lab.statistics import wilson
+from lab.progress import SILENT, Cancelled, Progress
+from lab.statistics import share, wilson
 from lab.types import Answer, Fusing, Model
 
 EOT_DRAWS = 8
 """Looks that an attacker averages who expects a random defense."""
 TARGETS = 2
 """Wrong classes, the most probable first, that an attacker of a detector tries on every image."""
-
-Watch = Callable[[float, str], None]
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Trial:
 
     Attributes:
         attacker: "none", "oblivious", "naive", "adaptive" or "any": the worst of all for each image.
-        how: what that attacker does, in one sentence.
+        description: what that attacker does, in one sentence.
         x: images [N,C,H,W], on the CPU.
         plain: classes that the undefended model sees [N].
         seen: classes that the defended model sees [N].
@@ -41,7 +41,7 @@ class Trial:
     """
 
     attacker: str
-    how: str
+    description: str
     x: Tensor
     plain: Tensor
     seen: Tensor
@@ -75,11 +75,23 @@ class Attackers:
     attack: str
     params: Mapping[str, Any]
     seed: int = 0
-    cancel: Callable[[], bool] = lambda: False
 
-    def __call__(self, model: Model, x: Tensor, y: Tensor, target: Tensor | None = None, first: bool = False) -> Tensor:
-        """The attacked images [N,C,H,W]; where `first`, as they were when they first reached their goal."""
-        return run_attack(
+    def __call__(
+        self,
+        model: Model,
+        x: Tensor,
+        y: Tensor,
+        target: Tensor | None = None,
+        *,
+        first: bool = False,
+        progress: Progress = SILENT,
+    ) -> Tensor:
+        """The attacked images [N,C,H,W]; where `first`, as they were when they first reached their goal.
+
+        Raises:
+            Cancelled: where the attack was stopped before its end.
+        """
+        result = run_attack(
             self.attack,
             model,
             x,
@@ -87,9 +99,12 @@ class Attackers:
             target=target,
             seed=self.seed,
             drop_solved=first,
-            progress=Progress(stop=self.cancel),
+            progress=progress,
             **dict(self.params),
-        ).x
+        )
+        if not result.complete:
+            raise Cancelled
+        return result.x
 
 
 class Softmaxed(Fusing, nn.Module):
@@ -130,7 +145,7 @@ def transformed(
     y: Tensor,
     attackers: Attackers,
     *,
-    watch: Watch = lambda share, message: None,
+    progress: Progress = SILENT,
     **params: Any,
 ) -> Iterator[tuple[Trial, ...]]:
     """A transformation of the input under attackers who know ever more of it; tells what it has after each.
@@ -141,8 +156,11 @@ def transformed(
         x: images [N,C,H,W].
         y: their classes [N].
         attackers: how they attack.
-        watch: told the share that is done, and what is at work.
+        progress: hears what the attacker at work does.
         **params: of the defense.
+
+    Raises:
+        Cancelled: where it was stopped; what was told before is whole.
 
     Source: Athalye, Carlini and Wagner 2018: BPDA for what has no useful gradient, EOT for what is random.
     """
@@ -161,7 +179,7 @@ def transformed(
     else:
         plans.append(("adaptive", "follows the gradient through the defense", exact))
     judge = defend(key, model, seed=seed, **params)
-    yield from _trials(plans, not spec.random, model, judge, x, y, attackers, watch)
+    yield from _trials(plans, not spec.random, model, judge, x, y, attackers, progress)
 
 
 def distilled(
@@ -172,7 +190,7 @@ def distilled(
     attackers: Attackers,
     *,
     temperature: float,
-    watch: Watch = lambda share, message: None,
+    progress: Progress = SILENT,
 ) -> Iterator[tuple[Trial, ...]]:
     """A distilled net beside an ordinary one, as `transformed`.
 
@@ -183,14 +201,14 @@ def distilled(
         y: their classes [N].
         attackers: how they attack.
         temperature: at which it was distilled.
-        watch: told the share that is done, and what is at work.
+        progress: hears what the attacker at work does.
     """
     plans: list[tuple[str, str, Model]] = [
         ("oblivious", "attacks the ordinary net and hopes that it carries over", teacher),
         ("naive", "follows the gradient of the distilled net's probabilities, which vanishes", Softmaxed(student)),
         ("adaptive", "divides its logits by the temperature first", Cooled(student, temperature)),
     ]
-    yield from _trials(plans, True, teacher, student, x, y, attackers, watch)
+    yield from _trials(plans, True, teacher, student, x, y, attackers, progress)
 
 
 def _trials(
@@ -201,36 +219,36 @@ def _trials(
     x: Tensor,
     y: Tensor,
     attackers: Attackers,
-    watch: Watch,
+    progress: Progress,
 ) -> Iterator[tuple[Trial, ...]]:
     """The trials of all plans; where the judge is steady, images that fool it are left as they are."""
     x = resized(x, plain)
 
-    def trial(attacker: str, how: str, images: Tensor) -> Trial:
+    def trial(attacker: str, description: str, images: Tensor) -> Trial:
         seen = classes_of(judge, images)
-        return Trial(attacker, how, images.cpu(), classes_of(plain, images), seen, torch.zeros(len(x)).bool())
+        return Trial(attacker, description, images.cpu(), classes_of(plain, images), seen, torch.zeros(len(x)).bool())
 
-    found: tuple[Trial, ...] = (trial("none", "shows the clean images", x),)
-    yield found
-    for k, (attacker, how, target) in enumerate(plans):
-        watch(k / len(plans), f"an attacker who {how}")
-        found = (*found, trial(attacker, how, attackers(target, x, y, first=steady and k > 0)))
-        if attackers.cancel():
-            return
-        yield found
-    yield (*found, worst(found, y))
+    trials: tuple[Trial, ...] = (trial("none", "shows the clean images", x),)
+    yield trials
+    for k, (attacker, description, target) in enumerate(plans):
+        part = progress.part(k / len(plans), (k + 1) / len(plans), f"an attacker who {description}")
+        part.tell(0.0)
+        images = attackers(target, x, y, first=steady and k > 0, progress=part)
+        trials = (*trials, trial(attacker, description, images))
+        yield trials
+    yield (*trials, worst(trials, y))
 
 
-def worst(found: tuple[Trial, ...], y: Tensor) -> Trial:
+def worst(trials: tuple[Trial, ...], y: Tensor) -> Trial:
     """For each image the attacker who harms most, the clean images among them: what the defense is really worth."""
-    first, *others = sorted(found, key=lambda trial: trial.attacker == "none")  # a clean image only if it does harm
-    best = replace(first, attacker="any", how="takes the best of all these for every image")
+    first, *others = sorted(trials, key=lambda trial: trial.attacker == "none")  # a clean image only if it does harm
+    best = replace(first, attacker="any", description="takes the best of all these for every image")
     for other in others:
         take = best.stands(y) & ~other.stands(y)
         scored = best.scores is not None and other.scores is not None
         best = replace(
             best,
-            x=torch.where(take.view(-1, *[1] * (best.x.dim() - 1)), other.x, best.x),
+            x=torch.where(per_row(take, best.x), other.x, best.x),
             plain=torch.where(take, other.plain, best.plain),
             seen=torch.where(take, other.seen, best.seen),
             flagged=torch.where(take, other.flagged, best.flagged),
@@ -264,8 +282,7 @@ class Detection:
     def detected(self, attacker: str) -> float | None:
         """Of an attacker's images that fool the model, the share that is detected; None where none does."""
         trial = self.trial(attacker)
-        fooled = trial.seen != self.y
-        return float(trial.flagged[fooled].double().mean()) if fooled.any() else None
+        return share(trial.flagged[trial.seen != self.y])
 
     def curve(self, attacker: str) -> Roc | None:
         """The ROC curve of held-out clean images against an attacker's that fool the model; None where none does."""
@@ -287,7 +304,7 @@ def detected(
     attackers: Attackers,
     *,
     rate: float = 0.05,
-    watch: Watch = lambda share, message: None,
+    progress: Progress = SILENT,
 ) -> Iterator[Detection]:
     """A detector under an attacker who does not know it, and one who does; told after each.
 
@@ -299,38 +316,124 @@ def detected(
         y: their classes [N].
         attackers: how they attack.
         rate: false-positive rate that the threshold is set for.
-        watch: told the share that is done, and what is at work.
+        progress: hears what the attacker at work does.
+
+    Raises:
+        Cancelled: where it was stopped; what was told before is whole.
 
     Source: feature squeezing's protocol: Xu et al. 2018; the adaptive attack: the detector's `known`.
     """
     clean, x = resized(clean, model), resized(x, model)
-    found = scores(detector, model, clean)
+    values = scores(detector, model, clean)
     order = torch.randperm(len(clean), generator=torch.Generator().manual_seed(attackers.seed))
-    calibration, held = found[order[: len(clean) // 2]], found[order[len(clean) // 2 :]]
+    calibration, held = values[order[: len(clean) // 2]], values[order[len(clean) // 2 :]]
     limit = threshold(calibration, rate)
 
-    def trial(attacker: str, how: str, images: Tensor) -> Trial:
+    def trial(attacker: str, description: str, images: Tensor) -> Trial:
         value, seen = scores(detector, model, images), classes_of(model, images)
-        return Trial(attacker, how, images.cpu(), seen, seen, value > limit, value)
+        return Trial(attacker, description, images.cpu(), seen, seen, value > limit, value)
 
-    trials = (trial("none", "shows the clean images", x),)
-    report = Detection(limit, rate, float((held > limit).double().mean()), trials, y.cpu(), calibration, held)
-    yield report
-    watch(0.0, "an attacker who does not know the detector")
-    report = replace(report, trials=(*trials, trial("oblivious", "attacks the model alone", attackers(model, x, y))))
-    if attackers.cancel():
-        return
-    yield report
+    trials: tuple[Trial, ...] = (trial("none", "shows the clean images", x),)
+    detection = Detection(limit, rate, float((held > limit).double().mean()), trials, y.cpu(), calibration, held)
+    yield detection
+    part = progress.part(0.0, 1 / (TARGETS + 1), "an attacker who does not know the detector")
+    part.tell(0.0)
+    trials = (*trials, trial("oblivious", "attacks the model alone", attackers(model, x, y, progress=part)))
+    yield replace(detection, trials=trials)
     guarded = detector.known(model, limit)
     logits = logits_of(model, x)
     ranked = logits.scatter(1, y.cpu().unsqueeze(1), float("-inf")).topk(TARGETS, 1).indices.to(x.device)
-    how = "has the detector in the loss, and tries the most probable wrong classes"
+    description = "has the detector in the loss, and tries the most probable wrong classes"
     tried: tuple[Trial, ...] = ()
-    for k in range(TARGETS):
-        watch((k + 1) / (TARGETS + 1), "an attacker who knows the detector")
-        tried = (*tried, trial("adaptive", how, attackers(guarded, x, y, ranked[:, k], first=True)))
-        if attackers.cancel():
-            return
-    adaptive = replace(worst(tried, y.cpu()), attacker="adaptive", how=how)
-    report = replace(report, trials=(*report.trials, adaptive, worst((*report.trials, adaptive), y.cpu())))
-    yield report
+    for k in range(1, TARGETS + 1):
+        part = progress.part(k / (TARGETS + 1), (k + 1) / (TARGETS + 1), "an attacker who knows the detector")
+        part.tell(0.0)
+        images = attackers(guarded, x, y, ranked[:, k - 1], first=True, progress=part)
+        tried = (*tried, trial("adaptive", description, images))
+    trials = (*trials, replace(worst(tried, y.cpu()), attacker="adaptive", description=description))
+    yield replace(detection, trials=(*trials, worst(trials, y.cpu())))
+
+
+@dataclass(frozen=True)
+class Defended:
+    """A defense under attackers who know ever more of it, together with all that the figures depend on.
+
+    Attributes:
+        trials: one for each attacker, as far as they came.
+        y: the images' classes [N].
+        ids: the images' names [N].
+        dataset: key of their data set.
+        defense: key of the defense; "distillation" for a distilled net.
+        params: of the defense.
+        model: key of the model that is defended.
+        attackers: how the images were attacked.
+        detection: where the defense is a detector, its threshold and scores.
+    """
+
+    trials: tuple[Trial, ...]
+    y: Tensor
+    ids: tuple[str, ...]
+    dataset: str
+    defense: str
+    params: tuple[tuple[str, Any], ...]
+    model: str
+    attackers: Attackers
+    detection: Detection | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether every attacker had a turn."""
+        return self.trial("any") is not None
+
+    def trial(self, attacker: str) -> Trial | None:
+        """The trial of an attacker, where there is one already."""
+        return next((t for t in self.trials if t.attacker == attacker), None)
+
+    def record(self) -> dict[str, Any]:
+        """What each attacker left, and what that depends on."""
+        record: dict[str, Any] = {
+            "data set": TASKS[CATALOG[self.dataset].task],
+            "dataset": self.dataset,
+            "defense": self.defense,
+            "params": dict(self.params),
+            "model": self.model,
+            "attack": self.attackers.attack,
+            "attack params": dict(self.attackers.params),
+            "seed": self.attackers.seed,
+            "images": len(self.y),
+            "complete": self.complete,
+            "attackers": [
+                {
+                    "attacker": t.attacker,
+                    "how": t.description,
+                    "accuracy": t.accuracy(self.y),
+                    "interval": list(t.interval(self.y)),
+                    "undefended": t.undefended(self.y),
+                    "rejected": share(t.flagged),
+                }
+                for t in self.trials
+            ],
+        }
+        if self.detection is not None:
+            record["detector"] = {
+                "threshold": self.detection.limit,
+                "set for": self.detection.rate,
+                "false positives": self.detection.false,
+            }
+        return record
+
+    def rows(self) -> list[dict[str, Any]]:
+        """What the model sees in each image of each attacker, without and behind the defense."""
+        return [
+            {
+                "image": name,
+                "class": int(self.y[i]),
+                "attacker": t.attacker,
+                "undefended": int(t.plain[i]),
+                "defended": int(t.seen[i]),
+                "rejected": bool(t.flagged[i]),
+                "score": None if t.scores is None else float(t.scores[i]),
+            }
+            for t in self.trials
+            for i, name in enumerate(self.ids)
+        ]

@@ -24,7 +24,7 @@ WAYS: Mapping[Literal["exact", "bpda"], str] = {"exact": "by its own gradient", 
 
 def pgd(eps: float, steps: int = 40) -> Attackers:
     """PGD with its automatic step."""
-    return Attackers("pgd", {"eps": eps, "steps": steps, "alpha": 2.5 * eps / steps})
+    return Attackers("pgd", {"eps": eps, "steps": steps})
 
 
 def squeezing(bench: Bench) -> Iterator[Figure]:

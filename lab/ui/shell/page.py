@@ -21,6 +21,7 @@ from lab.ui.shell.say import attempt
 
 S = TypeVar("S", bound=Hashable)
 R = TypeVar("R", bound=Recorded)
+Tabs = Mapping[str, Callable[[S, R], None]]
 TAKE_AWAY, HOW = "Take away", "How it works"
 
 
@@ -40,8 +41,9 @@ class Page(Generic[S, R]):
         choose: draws the settings in the sidebar; what was chosen, or None where it cannot be used, after saying why.
         compute: measures in a worker, without Streamlit; yields what there is so far, at last the result.
         show: draws the verdict and the main picture or chart.
-        tabs: what else there is to see, by name; each is drawn when it is opened. Two come last: TAKE_AWAY, and HOW
-            where how.md has a section of that name; a tab of such a name is drawn in place of the page's own.
+        tabs: what else there is to see, by name, or what says so of a result; each is drawn when it is opened. Two come
+            last: TAKE_AWAY, and HOW where how.md has a section of that name; a tab of such a name is drawn in place of
+            the page's own.
         preview: drawn while there is no result yet.
         further: adds to the result what is measured apart from it, because it depends on less; draws its own progress.
         live: draws what there is so far while the work goes on; None where that is not worth a look.
@@ -70,7 +72,7 @@ class Page(Generic[S, R]):
     choose: Callable[[Ask], S | None] = lambda ask: None
     compute: Callable[[S, Progress], Iterator[R]] = lambda setup, progress: iter(())
     show: Callable[[S, R], None] = lambda setup, result: None
-    tabs: Mapping[str, Callable[[S, R], None]] = field(default_factory=dict)
+    tabs: Tabs[S, R] | Callable[[S, R], Tabs[S, R]] = field(default_factory=dict)
     preview: Callable[[S], None] | None = None
     further: Callable[[S, R], R] = lambda setup, result: result
     live: Callable[[S, R], None] | None = None
@@ -157,7 +159,7 @@ class Page(Generic[S, R]):
         )
 
     def _draw_tabs(self, setup: S, result: R) -> None:
-        tabs = dict(self.tabs)
+        tabs = dict(self.tabs(setup, result) if callable(self.tabs) else self.tabs)
         tabs[TAKE_AWAY] = tabs.pop(TAKE_AWAY, self.take_away)
         if HOW in tabs or HOW in sections(self.name):
             tabs[HOW] = tabs.pop(HOW, self.explain)

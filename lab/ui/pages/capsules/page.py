@@ -127,9 +127,9 @@ class Setup:
         given = {"eps": self.eps, "steps": self.steps}
         return {name: value for name, value in given.items() if name in known} if "eps" in known else {}
 
-    def attackers(self, key: str, job: Job) -> Attackers:
-        """An attack with these settings, which ends when the job is to end."""
-        return Attackers(key, self.params(key), self.seed, job.cancelled)
+    def attackers(self, key: str) -> Attackers:
+        """An attack with these settings."""
+        return Attackers(key, self.params(key), self.seed)
 
 
 @dataclass(frozen=True)
@@ -609,13 +609,10 @@ def detector(shown: Shown) -> None:
         for k, key in enumerate(("fgsm", "bim", "pgd", "cw")):
             name = find_attack(key).name
             data = _images(setup, 0, setup.count if key != "cw" else min(setup.count, SLOW))
-            job.tell(k / 4, name)
-
-            def watch(share: float, message: str, k: int = k, name: str = name) -> None:
-                job.tell((k + share) / 4, f"{name}: {message}")
-
-            attackers = setup.attackers(key, job)
-            runs = detected(known, model, clean.x, data.x, data.y, attackers, rate=setup.rate, watch=watch)
+            part = job.progress.part(k / 4, (k + 1) / 4, key)
+            part.tell(0.0)
+            attackers = setup.attackers(key)
+            runs = detected(known, model, clean.x, data.x, data.y, attackers, rate=setup.rate, progress=part)
             for report in runs:
                 last = report.trials[-1].attacker
                 if last != "none":

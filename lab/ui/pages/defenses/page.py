@@ -1,48 +1,36 @@
-"""The Defenses page: four views, each with its own settings in the sidebar."""
+"""The Defenses page: four views, each a page of its own under one switch."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import streamlit as st
-
-from lab.ui.pages.defenses import guards, leaderboard, smoothing, training
+from lab.ui.pages.defenses import smoothing, training
+from lab.ui.pages.defenses.guards.page import PAGE as GUARDS
+from lab.ui.pages.defenses.leaderboard import PAGE as LEADERBOARD
+from lab.ui.shell.ask import Ask
 from lab.ui.shell.page import Page
 from lab.ui.shell.prose import prose
 
+NAME = "defenses"
 VIEWS: Mapping[str, Callable[[], None]] = {
-    "Transform or detect": guards.view,
+    GUARDS.title: GUARDS.draw_within,
     "Randomized smoothing": smoothing.view,
     "Adversarial training": training.view,
-    "All models": leaderboard.view,
+    LEADERBOARD.title: LEADERBOARD.draw_within,
 }
 """What each view is called, and what draws it."""
 
 
-def view() -> None:
+def views() -> None:
     """Draws the switch, and the view that is chosen."""
-    chosen = st.segmented_control(
-        "View",
-        list(VIEWS),
-        default=next(iter(VIEWS)),
-        required=True,
-        key="d_view",
-        bind="query-params",
-        label_visibility="collapsed",
-    )
-    VIEWS[str(chosen)]()
-
-
-def _body() -> None:
-    view()
+    VIEWS[Ask(NAME).segment("view", "View", VIEWS, GUARDS.title, label_visibility="collapsed", width="content")]()
 
 
 PAGE: Page[Any, Any] = Page(
-    name="defenses",
+    name=NAME,
     title="Defenses",
     icon=":material/security:",
-    about=prose("defenses", "About"),
-    shared=False,
-    body=_body,
+    about=prose(NAME, "About"),
+    body=views,
 )

@@ -1,0 +1,1 @@
+"""The view `guards`: defenses that change or reject images."""
