@@ -6,7 +6,7 @@ Source: Cohen, Rosenfeld and Kolter 2019, "Certified adversarial robustness via 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,10 +15,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lab import devices
+from lab.progress import SILENT, Cancelled, Progress
 from lab.types import Answer, Fusing, Model, ParamError
 
 ABSTAIN = -1
 """The answer where the votes do not decide."""
+ALPHA = 0.001
+"""The chance of a wrong answer or certificate, where no other is asked for."""
 AT_ONCE = 1000
 """Noisy copies of one image that are classified together."""
 
@@ -50,9 +53,9 @@ def predict(
     *,
     sigma: float,
     n: int = 1000,
-    alpha: float = 0.001,
+    alpha: float = ALPHA,
     seed: int = 0,
-    cancel: Callable[[], bool] = lambda: False,
+    progress: Progress = SILENT,
 ) -> Tensor:
     """The class [N] that a model names most often under noise, or ABSTAIN where chance might have decided.
 
@@ -63,7 +66,7 @@ def predict(
         n: looks at each image.
         alpha: chance of an answer that is not the most frequent class.
         seed: of the noise, which is the same for every image.
-        cancel: asked after every image; the images after it are told as ABSTAIN.
+        progress: hears of every image; where it stops the work, the images that are left are told as ABSTAIN.
 
     Source: PREDICT of Cohen et al. 2019.
 
@@ -72,12 +75,14 @@ def predict(
     """
     _check(sigma, n, alpha)
     out = torch.full((len(x),), ABSTAIN)
-    for i in range(len(x)):
-        if cancel():
-            break
-        counts, named = votes(model, x[i], sigma, n, seed).topk(2)
-        if binomtest(int(counts[0]), int(counts.sum()), 0.5).pvalue <= alpha:
-            out[i] = named[0]
+    try:
+        for i in range(len(x)):
+            progress.tell(i / len(x))
+            counts, named = votes(model, x[i], sigma, n, seed).topk(2)
+            if binomtest(int(counts[0]), int(counts.sum()), 0.5).pvalue <= alpha:
+                out[i] = named[0]
+    except Cancelled:
+        pass
     return out
 
 
@@ -88,10 +93,9 @@ def certify(
     sigma: float,
     n: int = 2000,
     n0: int = 100,
-    alpha: float = 0.001,
+    alpha: float = ALPHA,
     seed: int = 0,
-    cancel: Callable[[], bool] = lambda: False,
-    watch: Callable[[float], None] = lambda share: None,
+    progress: Progress = SILENT,
 ) -> Certified:
     """The smoothed class of each image, and the L2 radius within which it is certain with probability 1 - alpha.
 
@@ -103,8 +107,7 @@ def certify(
         n0: looks before, to choose the class.
         alpha: chance of a wrong certificate.
         seed: of the noise, which is the same for every image.
-        cancel: asked after every image; what there is is returned.
-        watch: told the share that is done.
+        progress: hears of every image; where it stops the work, what there is is returned.
 
     Returns:
         For the images that were done.
@@ -123,17 +126,18 @@ def certify(
     """
     _check(sigma, min(n, n0), alpha)
     classes, radii, shares, counted = [], [], [], []
-    for i in range(len(x)):
-        chosen = int(votes(model, x[i], sigma, n0, seed).argmax())
-        counts = votes(model, x[i], sigma, n, seed + 1)
-        low = binomtest(int(counts[chosen]), n).proportion_ci(1 - 2 * alpha, "exact").low  # one-sided
-        classes.append(chosen if low > 0.5 else ABSTAIN)
-        radii.append(sigma * float(norm.ppf(low)) if low > 0.5 else 0.0)
-        shares.append(float(low))
-        counted.append(counts)
-        watch((i + 1) / len(x))
-        if cancel():
-            break
+    try:
+        for i in range(len(x)):
+            chosen = int(votes(model, x[i], sigma, n0, seed).argmax())
+            counts = votes(model, x[i], sigma, n, seed + 1)
+            low = binomtest(int(counts[chosen]), n).proportion_ci(1 - 2 * alpha, "exact").low  # one-sided
+            classes.append(chosen if low > 0.5 else ABSTAIN)
+            radii.append(sigma * float(norm.ppf(low)) if low > 0.5 else 0.0)
+            shares.append(float(low))
+            counted.append(counts)
+            progress.tell((i + 1) / len(x))
+    except Cancelled:
+        pass
     none = torch.zeros((0, 0), dtype=torch.int64)
     return Certified(
         torch.tensor(classes), torch.tensor(radii), torch.tensor(shares), torch.stack(counted) if counted else none

@@ -17,6 +17,7 @@ from lab.experiments.defenses.leaderboard import accuracies
 from lab.ui.pages.defenses.guards import believed
 from lab.ui.pages.defenses.guards.page import PAGE as GUARDS
 from lab.ui.pages.defenses.leaderboard import PAGE as LEADERBOARD
+from lab.ui.pages.defenses.smoothing import PAGE as SMOOTHING
 from lab.ui.shell.page import Page
 from tests.support.pages import open_page, settle, table, verdict
 
@@ -125,7 +126,7 @@ def test_an_old_link_restores_the_same_settings() -> None:
 
 
 def test_certificates_are_those_of_the_package() -> None:
-    at = open_page("defenses", defenses_view="Randomized smoothing", g_count="10", g_looks="200")
+    at = view(SMOOTHING, count="10", looks="200")
     data = lab.load_data("mnist").rows(slice(0, 10))
     found = certify(lab.load_model("mnist/cnn_noise"), data.x, sigma=0.5, n=200)
     assert f"is certain to class **{found.accuracy(data.y, 0.5):.0%}** of these 10 images" in verdict(at)

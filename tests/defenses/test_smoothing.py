@@ -1,5 +1,6 @@
 """Randomized smoothing: what it promises holds, and its bounds are the textbook's."""
 
+import json
 import math
 
 import pytest
@@ -8,6 +9,8 @@ from scipy.stats import beta, norm
 
 import lab
 from lab.defenses.smoothing import ABSTAIN, Smoothed, certify, joined, largest_radius, predict, votes
+from lab.experiments.defenses.smoothing import RADII, smoothed
+from lab.progress import Progress
 from lab.types import ParamError
 
 
@@ -94,9 +97,12 @@ def test_noise_is_seeded_and_does_not_depend_on_the_images_beside():
 
 
 def test_a_run_that_is_stopped_keeps_what_it_has():
-    found = certify(halfspace, images(0.9, 0.9, 0.9), sigma=0.3, n=50, cancel=lambda: True)
+    found = certify(halfspace, images(0.9, 0.9, 0.9), sigma=0.3, n=50, progress=Progress(stop=lambda: True))
     assert len(found.classes) == 1
-    assert predict(halfspace, images(0.9, 0.9), sigma=0.3, cancel=lambda: True).tolist() == [ABSTAIN, ABSTAIN]
+    assert predict(halfspace, images(0.9, 0.9), sigma=0.3, progress=Progress(stop=lambda: True)).tolist() == [
+        ABSTAIN,
+        ABSTAIN,
+    ]
 
 
 def test_the_smoothed_model_answers_the_log_of_the_mean_probability():
@@ -112,3 +118,22 @@ def test_the_smoothed_model_answers_the_log_of_the_mean_probability():
 def test_sizes_that_make_no_sense_are_refused(wrong):
     with pytest.raises(ParamError, match="smoothing needs"):
         certify(halfspace, images(0.9), **{"sigma": 0.5, "n": 100, **wrong})
+
+
+def test_certificates_and_attacks_make_a_record_and_rows():
+    data = lab.load_data("mnist").rows(slice(0, 2))
+    models = {key: lab.load_model(key) for key in ("mnist/softmax", "mnist/mlp")}
+    parts = list(smoothed(models, data, "mnist", sigma=0.25, looks=50, seed=2))
+    assert [sum(len(c.classes) for c in p.certificates.values()) for p in parts[:4]] == [1, 2, 3, 4]
+    last = parts[-1]
+    assert set(last.attacked) == {"unaware", "aware"}
+    assert all(tuple(r for r, _ in points) == RADII for points in last.attacked.values())
+    alone = certify(models["mnist/mlp"], data.x, sigma=0.25, n=50, seed=2)
+    record = json.loads(json.dumps(last.record()))
+    assert record["models"][1]["radii"] == alone.radius.tolist()
+    assert (record["sigma"], record["looks"], record["seed"], record["images"]) == (0.25, 50, 2, list(data.ids))
+    rows = last.rows()
+    assert len(rows) == 4
+    assert {tuple(row) for row in rows} == {("model", "image", "class", "answer", "radius", "share, at least")}
+    seen = int(last.certificates["mnist/softmax"].classes[0])
+    assert rows[0]["answer"] == ("abstains" if seen == ABSTAIN else last.classes[seen])

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from lab.ui.pages.defenses import smoothing, training
+from lab.ui.pages.defenses import training
 from lab.ui.pages.defenses.guards.page import PAGE as GUARDS
 from lab.ui.pages.defenses.leaderboard import PAGE as LEADERBOARD
+from lab.ui.pages.defenses.smoothing import PAGE as SMOOTHING
 from lab.ui.shell.ask import Ask
 from lab.ui.shell.page import Page
 from lab.ui.shell.prose import prose
@@ -15,7 +16,7 @@ from lab.ui.shell.prose import prose
 NAME = "defenses"
 VIEWS: Mapping[str, Callable[[], None]] = {
     GUARDS.title: GUARDS.draw_within,
-    "Randomized smoothing": smoothing.view,
+    SMOOTHING.title: SMOOTHING.draw_within,
     "Adversarial training": training.view,
     LEADERBOARD.title: LEADERBOARD.draw_within,
 }
