@@ -49,7 +49,8 @@ class TestParameters:
         ("eps", "telling"),
         [
             (-0.1, "eps must lie between 0 and 1 (pixels lie in [0,1])"),
-            (1.01, "eps must lie between 0 and 1"),
+            (1.00001, "eps must lie between 0 and 1"),
+            (-1e-9, "eps must lie between 0 and 1"),
             ("300/255", "eps must lie between 0 and 1"),
             ("-8/255", "eps must lie between 0 and 1"),
             (float("nan"), "eps must be a finite number, not nan"),
