@@ -12,9 +12,13 @@ from PIL import Image
 
 import lab
 from lab.attacks.catalog import CATALOG
+from lab.experiments.attack.linearity import along
+from lab.experiments.transfer.matrix import stream
+from lab.figures import attack, transfer
 from lab.figures.attack import against_passes, scaled
 from lab.figures.film import Kind, best_so_far, film
 from lab.figures.formulas import SYMBOLS, letters, printed
+from lab.figures.pictures import amplify, enlarge
 from lab.images import bytes_of
 from lab.types import Frame
 from tests.support.nets import Small, images
@@ -80,6 +84,48 @@ def test_runs_of_very_different_cost_share_a_logarithmic_axis() -> None:
 
     assert against_passes({"A": ("a", frames(10)), "B": ("b", frames(5000))}).layout.xaxis.type == "log"
     assert against_passes({"A": ("a", frames(10)), "B": ("b", frames(50))}).layout.xaxis.type is None
+
+
+def test_the_bars_of_an_image_are_its_own() -> None:
+    figure = top_classes(
+        torch.tensor([0.7, 0.2, 0.1]), torch.tensor([0.1, 0.85, 0.05]), ["ape", "bat", "cat"], target=2
+    )
+    bars = {bar.name: dict(zip(bar.y, bar.x, strict=True)) for bar in figure.data}
+    assert bars["clean"] == pytest.approx({"ape": 0.7, "bat": 0.2, "cat (goal)": 0.1})
+    assert bars["attacked"] == pytest.approx({"ape": 0.1, "bat": 0.85, "cat (goal)": 0.05})
+
+
+def test_every_line_is_that_of_its_class_along_the_attack_and_along_noise() -> None:
+    x, result = run("fgsm", eps=0.1)
+    measured = along(Small(3, 10, 8), x, result.x - x, "linf", points=5)
+    drawn = {(t.name, t.yaxis): t for t in attack.line(measured, CLASSES, "linf").data}
+    assert len(drawn) >= 8
+    for (name, axis), trace in drawn.items():
+        logits = measured.logits if axis == "y" else measured.noise
+        assert list(trace.y) == pytest.approx(logits[:, CLASSES.index(name)].tolist())
+        assert list(trace.x) == pytest.approx((255 * measured.eps).tolist())
+
+
+def test_a_cell_of_the_matrix_belongs_to_its_source_and_target() -> None:
+    models, x = {"a/one": Small(3, 10, 8), "a/two": Small(3, 10, 8)}, images(6)
+    with torch.no_grad():
+        models["a/two"].head.weight += 0.05 * torch.randn(10, 216, generator=torch.Generator().manual_seed(0))
+        y = models["a/one"](x).argmax(1)
+    *_, whole = stream(models, models, x, y, "fgsm", eps=0.1)
+    figure = transfer.matrix(whole, {key: key for key in models})
+    heat, points = figure.data
+    for (source, target), across, down in zip(points.customdata, points.x, points.y, strict=True):
+        assert (across, down) == (target[2:], source[2:])
+        cell = whole.cells[whole.sources.index(source)][whole.targets.index(target)]
+        assert heat.z[list(heat.y).index(down)][list(heat.x).index(across)] == cell.success
+
+
+def test_the_largest_change_becomes_black_or_white_and_none_mid_gray() -> None:
+    picture, factor = amplify(torch.tensor([[[0.0, 0.1, -0.2]]]))
+    assert factor == pytest.approx(2.5)
+    assert picture.flatten().tolist() == pytest.approx([0.5, 0.75, 0.0])
+    assert amplify(torch.zeros(1, 2, 2))[0].eq(0.5).all()
+    assert enlarge(torch.tensor([[[0.0, 1.0]]]), 4).tolist() == [[[0, 0, 1, 1], [0, 0, 1, 1]]]
 
 
 def test_sizes_are_told_in_their_unit() -> None:

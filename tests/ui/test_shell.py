@@ -121,8 +121,12 @@ def test_changed_settings_wait_for_run_and_a_link_is_then_not_theirs() -> None:
     at.number_input(key="sample_n").set_value(4).run()
     assert "### counted 2" in text(at)
     assert "settings have changed" in text(at)
+    at.session_state["sample_tabs"] = "Take away"
+    at.run()
+    assert [c.value for c in at.caption if "the link would be theirs" in c.value]
     at.button(key="run").click().run()
     assert "### counted 4" in text(at)
+    assert not [c.value for c in at.caption if "the link would be theirs" in c.value]
 
 
 def test_settings_that_do_not_work_are_told_in_a_sentence() -> None:

@@ -1,0 +1,95 @@
+"""Jobs of a session: one answer for each question, the newest first, and what was stopped is not an answer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from streamlit.testing.v1 import AppTest
+
+
+def counting() -> None:
+    import streamlit as st
+
+    from lab.ui.shell import jobs
+
+    asked, counted = st.session_state.get("asked", 2), st.session_state.setdefault("counted", [])
+
+    def work(job: jobs.Job) -> int:
+        counted.append(asked)
+        while asked == 1 and not job.cancelled():  # the first question takes for ever
+            job.stop.wait(0.01)
+        return 10 * asked
+
+    st.text(f"answer {jobs.outcome('slot', asked, 'Counting', work)}")
+
+
+def stopping() -> None:
+    import time
+
+    import streamlit as st
+
+    from lab.ui.shell import jobs
+
+    def work(progress):
+        yield "a part"
+        while not progress.cancelled:
+            time.sleep(0.01)
+        # ends as if it had come to its end
+
+    st.text(f"answer {jobs.answer('slot', 1, 'Measuring', work)}")
+
+
+def nets() -> None:
+    import streamlit as st
+
+    from lab.ui.shell import trained
+
+    st.session_state["_own"] = ["mnist/own-0123456789abcdef"]
+    st.text(f"{trained.mine()} {[key for key in trained.keys('mnist') if 'own' in key]}")
+
+
+def until(at: AppTest, true: Callable[[], bool]) -> None:
+    """Runs the page until something holds."""
+    for _ in range(400):
+        if true():
+            return
+        time.sleep(0.02)
+        at.run()
+    raise AssertionError([*(t.value for t in at.text), *(i.value for i in at.info)])
+
+
+def test_a_question_is_answered_once_for_each_key() -> None:
+    at = AppTest.from_function(counting, default_timeout=30).run()
+    until(at, lambda: at.text[0].value == "answer 20")
+    at.session_state["asked"] = 3
+    at.run()
+    until(at, lambda: at.text[0].value == "answer 30")
+    at.session_state["asked"] = 2
+    at.run()
+    assert at.text[0].value == "answer 20"
+    assert at.session_state["counted"] == [2, 3]
+
+
+def test_the_newest_question_ends_the_one_before() -> None:
+    at = AppTest.from_function(counting, default_timeout=30)
+    at.session_state["asked"] = 1
+    at.run()
+    assert at.text[0].value == "answer None"
+    at.session_state["asked"] = 2
+    at.run()
+    until(at, lambda: at.text[0].value == "answer 20")
+
+
+def test_work_that_was_stopped_is_shown_and_not_taken_for_whole() -> None:
+    at = AppTest.from_function(stopping, default_timeout=30).run()
+    until(at, lambda: bool(at.button))
+    at.button(key="cancel_slot").click().run()
+    until(at, lambda: bool(at.info))
+    assert at.info[0].value == "Stopped: measuring."
+    assert at.text[0].value == "answer a part"
+    assert [b.key for b in at.button] == ["again_slot"]
+
+
+def test_a_net_that_was_let_go_is_not_offered() -> None:
+    assert AppTest.from_function(nets).run().text[0].value == "[] []"
