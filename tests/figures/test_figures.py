@@ -87,9 +87,8 @@ def test_runs_of_very_different_cost_share_a_logarithmic_axis() -> None:
 
 
 def test_the_bars_of_an_image_are_its_own() -> None:
-    figure = top_classes(
-        torch.tensor([0.7, 0.2, 0.1]), torch.tensor([0.1, 0.85, 0.05]), ["ape", "bat", "cat"], target=2
-    )
+    clean, attacked = torch.tensor([0.7, 0.2, 0.1]), torch.tensor([0.1, 0.85, 0.05])
+    figure = attack.top_classes(clean, attacked, ["ape", "bat", "cat"], target=2)
     bars = {bar.name: dict(zip(bar.y, bar.x, strict=True)) for bar in figure.data}
     assert bars["clean"] == pytest.approx({"ape": 0.7, "bat": 0.2, "cat (goal)": 0.1})
     assert bars["attacked"] == pytest.approx({"ape": 0.1, "bat": 0.85, "cat (goal)": 0.05})
