@@ -15,6 +15,8 @@ Model = Callable[[Tensor], Tensor]
 """Images [N,C,H,W] in [0,1] -> logits [N,K]."""
 
 
+TINY = 1e-12
+"""What keeps a division or a logarithm from 0."""
 REFUSALS = (RuntimeError, ValueError, IndexError, TypeError, AssertionError)
 """What a model of anyone's may raise when it is asked for an image that it cannot take."""
 

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from lab.attacks.aim import rival
 from lab.attacks.gradient import input_gradient, loss_gradient
-from lab.attacks.norms import NORMS, TINY, eps_field, per_row
+from lab.attacks.norms import NORMS, eps_field, per_row
 from lab.attacks.spec import Spec
 from lab.params import param
-from lab.types import Goal, Iterate, Model, Paper, Steps
+from lab.types import TINY, Goal, Iterate, Model, Paper, Steps
 
 RISES = 0.75
 """The step of an image is halved where the loss rose in less than this share of the steps since the last look."""

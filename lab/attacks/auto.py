@@ -12,7 +12,7 @@ from torch import Tensor
 from lab.attacks import apgd, fab, square
 from lab.attacks.apgd import APGD
 from lab.attacks.fab import FAB
-from lab.attacks.norms import NORMS, eps_field
+from lab.attacks.norms import NORMS, eps_field, per_row
 from lab.attacks.spec import Spec
 from lab.attacks.square import Square
 from lab.params import param
@@ -71,7 +71,7 @@ class AutoAttack:
         if name != "FAB-T":
             return Iterate(it.x, it.logits, name)
         far = NORMS[self.norm].length(it.x - clean) > self.eps
-        x = torch.where(far.view(-1, 1, 1, 1), clean, it.x)
+        x = torch.where(per_row(far, clean), clean, it.x)
         return Iterate(x, None if it.logits is None else torch.where(far.unsqueeze(1), logits, it.logits), name)
 
 

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from lab.attacks.gradient import derivative, input_gradient
-from lab.attacks.norms import LENGTHS, TINY
+from lab.attacks.norms import LENGTHS, per_row
 from lab.attacks.spec import Spec
 from lab.attacks.weights import Weights
 from lab.params import param
-from lab.types import Goal, Iterate, Model, Paper, Steps
+from lab.types import TINY, Goal, Iterate, Model, Paper, Steps
 
 SETTLED = 0.05
 """An image is settled once another weight, that fooled, brought it closer by less than this share."""
@@ -89,7 +89,7 @@ class CarliniWagner:
                 shortest = torch.where(closer, size, shortest)
                 closer |= shortest.isinf()
                 if closer.any():
-                    nearest = torch.where(closer.view(-1, 1, 1, 1), z, nearest)
+                    nearest = torch.where(per_row(closer, z), z, nearest)
                 slope.add_(d, alpha=2).mul_(z - z.square())  # half of the slope in w: dz/dw = 2 z (1 - z)
                 mean.lerp_(slope, 1 - BETAS[0])
                 square.mul_(BETAS[1]).addcmul_(slope, slope, value=1 - BETAS[1])

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from lab.attacks.gradient import derivative
-from lab.attacks.norms import NORMS, TINY, movable
+from lab.attacks.norms import NORMS, movable, per_row
 from lab.attacks.spec import Spec
 from lab.params import param
-from lab.types import Goal, Iterate, Model, Paper, Steps
+from lab.types import TINY, Goal, Iterate, Model, Paper, Steps
 
 CAREFUL = 4
 """So many steps go half of the way."""
@@ -87,8 +87,8 @@ class DeepFool:
             dual = norm.dual(w)
             distance = (gaps.detach()[rows, 0].abs() + TINY) / dual.clamp(min=TINY)
             distance = torch.where(dual > TINY, distance, torch.inf)
-            step = norm.steepest(w) * torch.where(distance.isfinite(), distance, 0).view(-1, *[1] * (w.dim() - 1))
-            closer = (distance < best).view(-1, *[1] * (w.dim() - 1))
+            step = norm.steepest(w) * per_row(torch.where(distance.isfinite(), distance, 0), w)
+            closer = per_row(distance < best, w)
             nearest = torch.where(closer, step, nearest)
             best = torch.minimum(best, distance)
             distances.append(distance)

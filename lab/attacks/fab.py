@@ -10,10 +10,10 @@ from torch import Tensor
 
 from lab.attacks.aim import rival
 from lab.attacks.gradient import derivative
-from lab.attacks.norms import NORMS, TINY, per_row
+from lab.attacks.norms import NORMS, per_row
 from lab.attacks.spec import Spec
 from lab.params import param
-from lab.types import Goal, Iterate, Model, Paper, Steps
+from lab.types import TINY, Goal, Iterate, Model, Paper, Steps
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from lab.attacks.gradient import input_gradient
-from lab.attacks.norms import NORMS, TINY, movable
+from lab.attacks.norms import NORMS, movable
 from lab.attacks.spec import Spec
 from lab.params import param
-from lab.types import Goal, Iterate, Model, Paper, Steps
+from lab.types import TINY, Goal, Iterate, Model, Paper, Steps
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from lab.attacks import views
-from lab.attacks.norms import NORMS, TINY, alpha_field, eps_field, per_row
+from lab.attacks.norms import NORMS, alpha_field, eps_field, per_row
 from lab.attacks.views import View
 from lab.params import param
-from lab.types import Answer, Goal, Iterate, Model, Steps
+from lab.types import TINY, Answer, Goal, Iterate, Model, Steps
 
 
 def input_gradient(model: Model, x: Tensor, loss: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:

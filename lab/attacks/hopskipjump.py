@@ -12,10 +12,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lab.attacks.black_box import portions
-from lab.attacks.norms import NORMS, TINY, draw, per_row
+from lab.attacks.norms import NORMS, draw, per_row
 from lab.attacks.spec import Spec
 from lab.params import param
-from lab.types import Access, Goal, Iterate, Model, Paper, Steps
+from lab.types import TINY, Access, Goal, Iterate, Model, Paper, Steps
 
 JUMPS = 8
 """How many step sizes are tried at each jump, every one half of that before."""

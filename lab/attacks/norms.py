@@ -10,9 +10,7 @@ import torch
 from torch import Tensor
 
 from lab.params import Bounds, param
-
-TINY = 1e-12
-
+from lab.types import TINY
 
 Projection = Callable[[Tensor], Tensor]
 

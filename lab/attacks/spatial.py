@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lab.attacks.norms import per_row
 from lab.attacks.spec import Spec
 from lab.params import param
 from lab.types import Access, Goal, Iterate, Model, Paper, Steps
@@ -63,7 +64,7 @@ class Spatial:
             answers = model(tried)
             margins = goal.margin(answers)
             worse = margins < margin
-            best = torch.where(worse.view(-1, 1, 1, 1), tried, best)
+            best = torch.where(per_row(worse, tried), tried, best)
             logits = answers if logits is None else torch.where(worse.unsqueeze(1), answers, logits)
             margin = torch.minimum(margins, margin)
         yield Iterate(best, logits)

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from lab.attacks.black_box import portions
-from lab.attacks.norms import NORMS, TINY, alpha_field, eps_field
+from lab.attacks.norms import NORMS, alpha_field, eps_field
 from lab.attacks.spec import Spec
 from lab.params import param
-from lab.types import Goal, Iterate, Model, Paper, Steps
+from lab.types import TINY, Goal, Iterate, Model, Paper, Steps
 
 ENOUGH = 1.0
 """By how much, in logits, an image's goal is reached when it counts no more."""

@@ -8,7 +8,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-TINY = 1e-12
+from lab.types import TINY
 
 
 @dataclass(frozen=True)

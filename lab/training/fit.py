@@ -6,7 +6,7 @@ import copy
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from pathlib import Path
@@ -20,6 +20,7 @@ from lab import devices
 from lab.images import Images
 from lab.models.weights import read_tensors, write_tensors
 from lab.params import describe, param, parse
+from lab.progress import SILENT, Cancelled, Progress
 from lab.training.rules import Ramped, Replaying, Rule, Watching, ascend, error, perturb
 from lab.types import DataError, ModelError
 
@@ -166,7 +167,7 @@ def fit(
     validate: Images | None = None,
     attack: Mapping[str, float] | None = None,
     checkpoint: Path | None = None,
-    cancel: Callable[[], bool] = lambda: False,
+    progress: Progress = SILENT,
     **settings: Any,
 ) -> Iterator[Epoch]:
     """Trains a net and yields after every epoch.
@@ -185,7 +186,7 @@ def fit(
         validate: images to measure on after each epoch; never used for training.
         attack: eps, alpha and steps of the PGD to measure robust accuracy with on the validation images.
         checkpoint: file to write after each epoch, and to resume from if it exists.
-        cancel: asked before every batch; once it answers True, the generator ends without the unfinished epoch.
+        progress: hears of every batch; where the work is to stop, the generator ends without the unfinished epoch.
         **settings: fields of `Settings`: epochs, batch, lr, seed, optimiser, schedule, weight_average, ...
 
     Yields:
@@ -210,7 +211,7 @@ def fit(
         yield run.last
     while not run.finished:
         before = copy.deepcopy(run.average.state_dict()) if isinstance(rule, Watching) and run.done else None
-        epoch = _epoch(run, x, y, rule, augment or Augment(), cancel)
+        epoch = _epoch(run, x, y, rule, augment or Augment(), progress)
         if epoch is None:
             return
         run.last = epoch = _measure(run, epoch, rule, (x, y), validate, attack)
@@ -230,15 +231,15 @@ def accuracy(net: nn.Module, x: Tensor, y: Tensor, batch: int = 1000) -> float:
     return int(torch.stack(hits).sum()) / len(x)
 
 
-def learning_rate(settings: Settings, progress: float) -> float:
-    """The learning rate at a moment of the training, from 0 at its start to 1 at its end."""
+def learning_rate(settings: Settings, share: float) -> float:
+    """The learning rate where this share of the training is done, 0 to 1."""
     if settings.schedule == "constant":
         return settings.lr
     peak = 0.25
     if settings.schedule == "triangle":
-        return settings.lr * (progress / peak if progress < peak else (1 - progress) / (1 - peak))
-    low, share = (1 / 25, 1 - progress / peak) if progress < peak else (1e-4, (progress - peak) / (1 - peak))
-    return settings.lr * (low + (1 - low) * (1 + math.cos(math.pi * share)) / 2)
+        return settings.lr * (share / peak if share < peak else (1 - share) / (1 - peak))
+    low, fallen = (1 / 25, 1 - share / peak) if share < peak else (1e-4, (share - peak) / (1 - peak))
+    return settings.lr * (low + (1 - low) * (1 + math.cos(math.pi * fallen)) / 2)
 
 
 def _settings(given: Mapping[str, Any]) -> Settings:
@@ -261,8 +262,8 @@ def _start(net: nn.Module, settings: Settings, identity: str) -> _Run:
     return _Run(net, average, optimiser, settings, identity)
 
 
-def _epoch(run: _Run, x: Tensor, y: Tensor, rule: Rule, augment: Augment, cancel: Callable[[], bool]) -> Epoch | None:
-    """Trains one epoch; None if cancelled."""
+def _epoch(run: _Run, x: Tensor, y: Tensor, rule: Rule, augment: Augment, progress: Progress) -> Epoch | None:
+    """Trains one epoch; None where the work is to stop."""
     s, began = run.settings, time.perf_counter()
     rng = torch.Generator().manual_seed(s.seed * 100_003 + run.done)
     order = torch.randperm(len(x), generator=rng)
@@ -271,14 +272,16 @@ def _epoch(run: _Run, x: Tensor, y: Tensor, rule: Rule, augment: Augment, cancel
     losses = []
     with _own_randomness(x.device, s.seed * 100_003 + run.done):
         for i, chosen in enumerate(batches):
-            if cancel():
+            share = (run.done + i / len(batches)) / s.epochs
+            try:
+                progress.tell(share, f"epoch {run.done + 1} of {s.epochs}")
+            except Cancelled:
                 return None
-            progress = (run.done + i / len(batches)) / s.epochs
             for group in run.optimiser.param_groups:
-                group["lr"] = learning_rate(s, progress)
+                group["lr"] = learning_rate(s, share)
             rows = chosen.to(x.device)
-            moment = rule.at(progress) if isinstance(rule, Ramped) else rule
-            losses.append(_descend(run, moment, augment(x[rows], rng), y[rows], rng))
+            now = rule.at(share) if isinstance(rule, Ramped) else rule
+            losses.append(_descend(run, now, augment(x[rows], rng), y[rows], rng))
             _follow(run, run.done * len(batches) + i)
     number, loss = run.done + 1, float(torch.stack(losses).mean())
     if not math.isfinite(loss):

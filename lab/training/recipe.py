@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -22,6 +22,7 @@ from lab.models.cards import RobustAccuracy
 from lab.models.nets import RBF, Shape, build, count_parameters
 from lab.models.weights import load_into, save_weights, write_bytes
 from lab.params import describe, number, parse
+from lab.progress import SILENT, Progress
 from lab.training.fit import Augment, Epoch, fit
 from lab.training.measure import clean_accuracy, pgd_accuracy
 from lab.training.rules import (
@@ -139,7 +140,7 @@ def run_recipe(
     data_root: Path | None = None,
     device: torch.device | None = None,
     checkpoint: Path | None = None,
-    cancel: Callable[[], bool] = lambda: False,
+    progress: Progress = SILENT,
     **changes: Any,
 ) -> Iterator[Epoch]:
     """Trains a model by its recipe, measures it, and writes its weights and its card.
@@ -150,11 +151,11 @@ def run_recipe(
         data_root: folder of the official data; else LAB_DATA, else ./data.
         device: where to train; by default the lab's device.
         checkpoint: file to resume from and to write after each epoch.
-        cancel: asked before every batch; once True, the run ends and writes no weights.
+        progress: hears of every batch; where the work is to stop, the run ends and writes no weights.
         **changes: other values for the recipe's [training] entries, e.g. epochs=1.
 
     Yields:
-        One `Epoch` after each. When the generator ends, the files are there, unless it was cancelled.
+        One `Epoch` after each. When the generator ends, the files are there, unless the work was to stop.
 
     Raises:
         ParamError: for a bad recipe or value.
@@ -167,7 +168,7 @@ def run_recipe(
     data, held = _training_data(recipe, data_root)
     nets = _Nets(recipe, data, device)
     epoch: Epoch | None = None
-    for epoch in _phases(recipe, nets, data, held, device, checkpoint, cancel):
+    for epoch in _phases(recipe, nets, data, held, device, checkpoint, progress):
         yield epoch
     if epoch is None or (epoch.number < epoch.of and not epoch.note):
         return
@@ -241,27 +242,29 @@ def _phases(
     held: Images | None,
     device: torch.device,
     checkpoint: Path | None,
-    cancel: Callable[[], bool],
+    progress: Progress,
 ) -> Iterator[Epoch]:
     """All epochs of a recipe; a distillation first trains the teacher, then the student, counted as one training."""
     robust = {k: number(recipe.rule_params[k]) for k in ("eps",) if k in recipe.rule_params}
     attack = {**robust, "alpha": robust["eps"] / 4, "steps": 10} if robust else None
     common: dict[str, Any] = {"device": device, "augment": _augment(recipe), "validate": held, "attack": attack}
-    common |= {"cancel": cancel, **recipe.training}
+    common |= recipe.training
     if nets.teacher is None:
         rule = _rule(recipe, device)
-        yield from fit(nets.net, data, rule, checkpoint=checkpoint, **common)
+        yield from fit(nets.net, data, rule, checkpoint=checkpoint, progress=progress, **common)
         return
     temperature = number(recipe.rule_params["temperature"])
     first = checkpoint.with_name(f"{checkpoint.stem}_teacher{checkpoint.suffix}") if checkpoint else None
     before = 0.0
-    for epoch in fit(nets.teacher, data, Tempered(temperature), checkpoint=first, **common):
+    teaching, learning = progress.part(0.0, 0.5, "teacher"), progress.part(0.5, 1.0, "student")
+    for epoch in fit(nets.teacher, data, Tempered(temperature), checkpoint=first, progress=teaching, **common):
         before = epoch.elapsed
         yield replace(epoch, of=2 * epoch.of)
-    if cancel():
+    if progress.cancelled:
         return
     nets.teacher.requires_grad_(False)
-    for epoch in fit(nets.net, data, Distillation(nets.teacher, temperature), checkpoint=checkpoint, **common):
+    distilling = Distillation(nets.teacher, temperature)
+    for epoch in fit(nets.net, data, distilling, checkpoint=checkpoint, progress=learning, **common):
         yield replace(epoch, number=epoch.number + epoch.of, of=2 * epoch.of, elapsed=epoch.elapsed + before)
 
 

@@ -20,6 +20,7 @@ from lab.data.official import CLASSES
 from lab.data.training import training_subset
 from lab.models.nets import build, count_parameters
 from lab.params import Value
+from lab.progress import Progress
 from lab.training.fit import Epoch, fit
 from lab.training.measure import clean_accuracy, pgd_accuracy
 from lab.training.presets import PRESETS
@@ -166,7 +167,7 @@ class TrainingRun:
             validate=data.held.rows(slice(0, MEASURED)),
             attack={"eps": plan.eps, "alpha": plan.eps / 4, "steps": STEPS},
             checkpoint=self.folder.path / "checkpoint.safetensors",
-            cancel=stop,
+            progress=Progress(stop=stop),
             epochs=plan.epochs,
             lr=plan.lr,
             seed=plan.seed,

@@ -30,4 +30,3 @@ def test_the_pages_say_that_clothes_of_the_test_file_are_trained_on():
 def test_there_is_nothing_to_train_on_photographs():
     with pytest.raises(DataError, match="no bundled training images of 'imagenet'"):
         training_subset("imagenet")
-    assert BUNDLED not in sources("mnist").keys() - {BUNDLED}

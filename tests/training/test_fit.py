@@ -7,6 +7,7 @@ import torch
 from lab.images import Images
 from lab.models.nets import build
 from lab.models.weights import read_tensors
+from lab.progress import Progress
 from lab.training.fit import Augment, Settings, accuracy, fit, learning_rate
 from lab.training.rules import PGD, Fast, Free, Standard, Trades, ascend, error
 from lab.types import DataError, ModelError, ParamError
@@ -122,11 +123,11 @@ def test_a_run_that_cannot_write_leaves_the_last_checkpoint_whole(blobs, tmp_pat
 def test_cancelling_ends_between_batches_and_keeps_the_last_checkpoint(blobs, tmp_path):
     file, asked = tmp_path / "run.safetensors", []
 
-    def cancel():
+    def stop():
         asked.append(1)
         return len(asked) > 5
 
-    epochs = list(fit(small(), blobs, Standard(), checkpoint=file, cancel=cancel, **RUN))
+    epochs = list(fit(small(), blobs, Standard(), checkpoint=file, progress=Progress(stop=stop), **RUN))
     assert len(epochs) == 1
     assert len(asked) == 6
     straight, resumed = small(), small()

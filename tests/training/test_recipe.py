@@ -8,6 +8,7 @@ import torch
 from lab.data.official import HELD_OUT, load_official, training_images
 from lab.models.nets import build
 from lab.models.weights import load_into, read_tensors
+from lab.progress import Progress
 from lab.training import recipe as recipes_module
 from lab.training.measure import pgd_accuracy
 from lab.training.recipe import Recipe, load_recipe, recipes, run_recipe
@@ -201,7 +202,7 @@ def test_a_resumed_recipe_writes_the_same_weights(root, small, tmp_path):
 
 def test_a_cancelled_recipe_writes_nothing(root, small, tmp_path):
     out = tmp_path / "out.safetensors"
-    assert list(run_recipe(write(tmp_path, TINY), out, data_root=root, cancel=lambda: True)) == []
+    assert list(run_recipe(write(tmp_path, TINY), out, data_root=root, progress=Progress(stop=lambda: True))) == []
     assert not out.exists()
 
 

@@ -257,7 +257,9 @@ def test_the_margin_rule_is_the_papers_loss_and_refuses_other_nets(net, batch):
 
 def test_every_parameter_of_rules_and_settings_has_help_and_numbers_have_a_range():
     for cls in (*RULES.values(), Tempered, Settings, Augment):
-        for p in describe(cls, {}, {}):
+        params = describe(cls, {})
+        assert params, cls
+        for p in params:
             assert p.help.endswith("."), (cls, p.name)
             assert p.choices or p.kind is bool or p.bounds is not None, (cls, p.name)
 

@@ -65,7 +65,7 @@ def steps(
         part = progress.part(k / 3, (k + 1) / 3, name)
         scores = score(network, x, sampling, target, part.part(0.0, 0.6))
         part.tell(0.6, "deepfool")
-        found = attack("deepfool", network, x, seen, cancel=part.stop)
+        found = attack("deepfool", network, x, seen, progress=Progress(stop=part.stop))
         part.check()
         distance = float(found.distance[sampling.norm][0]) if bool(found.success[0]) else math.inf
         yield Step(name, float(scores.location[0, 0]), float(scores.scores[0]), distance)

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lab import devices
-from lab.attacks.norms import TINY
-from lab.types import Model, ModelError
+from lab.types import TINY, Model, ModelError
 
 TRUNK = 0.6
 """A module with more than this share of all parameters is opened into its parts."""

@@ -10,11 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from lab import devices
-from lab.attacks.norms import TINY
 from lab.experiments.representations.activations import network
 from lab.predict import logits_of
 from lab.progress import SILENT, Progress
-from lab.types import Model
+from lab.types import TINY, Model
 
 TOLERANCE = 1e-4
 """The iteration ends when a step changes the norm by less than this share."""

@@ -259,7 +259,7 @@ def _noise(case: Case) -> Check:
 
 
 def _black_box(case: Case) -> Check:
-    rows = {"PGD-100, white box": case.accuracy("pgd", steps=STEPS[2], alpha=2.5 * case.eps / STEPS[2])}
+    rows = {"PGD-100, white box": case.accuracy("pgd", steps=STEPS[2])}
     rows["Square, scores only"] = case.accuracy("square", steps=300)
     if case.source is not None:
         made = attack(

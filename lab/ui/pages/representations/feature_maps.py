@@ -8,12 +8,12 @@ import streamlit as st
 import torch
 from torch import Tensor
 
-from lab.attacks.norms import TINY
 from lab.experiments.representations.activations import activations
 from lab.experiments.representations.follow import STEPS
 from lab.experiments.representations.representation import Representation
 from lab.figures import representations as figures
 from lab.progress import Progress
+from lab.types import TINY
 from lab.ui.pages.representations.setup import NAME, followed, pick_layer
 from lab.ui.parts.scenario import Scenario
 from lab.ui.parts.show import show_chart, show_image

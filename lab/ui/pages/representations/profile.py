@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import streamlit as st
 
-from lab.attacks.norms import TINY
 from lab.experiments.representations.activations import NOISES
 from lab.experiments.representations.representation import Representation
 from lab.figures import representations as figures
+from lab.types import TINY
 from lab.ui.pages.representations.setup import NAME
 from lab.ui.parts.scenario import Scenario
 from lab.ui.parts.show import show_chart
