@@ -1,6 +1,18 @@
-"""The same network, faster to differentiate: batch norms folded into convolutions, channels last, no padding layers.
+"""The same network, faster to differentiate.
 
-The gradient of a first convolution with a stride is taken as one without a stride, too.
+Claim: the copy that `fold` makes has the logits and the gradients of the network, but for rounding. Three rewritings
+make it, and each keeps what a convolution computes: `_pad_inside` lets it pad as it convolves, `_fold_norms` takes
+the batch norm behind it into its weights, and `_turn_stems` takes the gradient of a first convolution with a stride
+as one without.
+
+Check: nothing is known of any architecture, so nothing is believed. One image is watched on its way through the copy,
+and only what was seen to follow on each other is rewritten. Then logits (CLOSE) and, where they will be wanted,
+gradients (ALIKE) of copy and network are compared on an image; a copy that is kept is compared again whenever it is
+asked for.
+
+Where the check fails, or the network cannot be copied, has hooks, or keeps records of being asked, there is no copy:
+the network itself is used, and nothing was changed in it. Where it holds, the difference of the logits is told, so
+that the driver can leave as much room at the boundary, and ask the network itself in the end.
 """
 
 from __future__ import annotations
@@ -93,19 +105,11 @@ def _made(model: nn.Module, x: Tensor) -> nn.Module | None:
     calls = _calls(fast, x)
     if _state(fast) != state:
         return None
-    convolved = {id(c.answer): name for name, c in calls.items() if isinstance(c.module, nn.Conv2d)}
-    for name, call in calls.items():
-        if isinstance(call.module, nn.Conv2d) and type(call.module) is not nn.Conv2d:
-            _replace(fast, name, _plain(call.module, call.given, call.answer))
-    for name, call in calls.items():
-        if isinstance(call.module, nn.BatchNorm2d) and id(call.given) in convolved:
-            before = convolved[id(call.given)]
-            _replace(fast, before, _with_norm(fast.get_submodule(before), call.module))
-            _replace(fast, name, nn.Identity())
+    _pad_inside(fast, calls)
+    _fold_norms(fast, calls)
     for module in _convolutions(fast):
         _set(module, module.weight, module.bias)
-        if _is_stem(module):
-            _as_stem(module)
+    _turn_stems(fast)
     return fast
 
 
@@ -133,6 +137,13 @@ def _calls(model: nn.Module, x: Tensor) -> Mapping[str, _Call]:
     return {names[c.module]: c for c in calls if often[c.module] == 1}
 
 
+def _pad_inside(fast: nn.Module, calls: Mapping[str, _Call]) -> None:
+    """The first rewriting: convolutions of derived classes that pad beforehand pad as they convolve."""
+    for name, call in calls.items():
+        if isinstance(call.module, nn.Conv2d) and type(call.module) is not nn.Conv2d:
+            _replace(fast, name, _plain(call.module, call.given, call.answer))
+
+
 def _plain(convolution: nn.Conv2d, given: Tensor, answer: Tensor) -> nn.Conv2d:
     """A convolution of a derived class that pads beforehand, as one that pads as it convolves, where that is the same.
 
@@ -154,6 +165,16 @@ def _plain(convolution: nn.Conv2d, given: Tensor, answer: Tensor) -> nn.Conv2d:
     return convolution
 
 
+def _fold_norms(fast: nn.Module, calls: Mapping[str, _Call]) -> None:
+    """The second: a batch norm that is given just what a convolution answered goes into that convolution."""
+    convolved = {id(c.answer): name for name, c in calls.items() if isinstance(c.module, nn.Conv2d)}
+    for name, call in calls.items():
+        if isinstance(call.module, nn.BatchNorm2d) and id(call.given) in convolved:
+            before = convolved[id(call.given)]
+            _replace(fast, before, _with_norm(fast.get_submodule(before), call.module))
+            _replace(fast, name, nn.Identity())
+
+
 def _with_norm(convolution: nn.Module, norm: nn.BatchNorm2d) -> nn.Module:
     """A convolution that does what it and the batch norm after it did."""
     mean, variance, weight, bias = norm.running_mean, norm.running_var, convolution.weight, convolution.bias
@@ -166,13 +187,11 @@ def _with_norm(convolution: nn.Module, norm: nn.BatchNorm2d) -> nn.Module:
     return new
 
 
-def _set(convolution: nn.Module, weight: Tensor, bias: Tensor | None) -> None:
-    """Gives a convolution of the copy weights of its own, channels last."""
-    weight = weight.detach().clone(memory_format=torch.channels_last)  # of one channel, `contiguous` leaves the strides
-    convolution._parameters = {
-        "weight": nn.Parameter(weight, requires_grad=False),
-        "bias": None if bias is None else nn.Parameter(bias.detach(), requires_grad=False),
-    }
+def _turn_stems(fast: nn.Module) -> None:
+    """The third: a convolution with a stride, of few channels, gets a gradient that is taken without the stride."""
+    for convolution in _convolutions(fast):
+        if _is_stem(convolution):
+            _as_stem(convolution)
 
 
 class _Stem(nn.Conv2d):
@@ -224,6 +243,15 @@ def _is_stem(convolution: nn.Conv2d) -> bool:
     plain = convolution.groups == 1 and convolution.dilation == (1, 1) and convolution.padding_mode == "zeros"
     few = s == other > 1 and convolution.in_channels * s * s <= convolution.out_channels
     return type(convolution) is nn.Conv2d and plain and few and not isinstance(convolution.padding, str)
+
+
+def _set(convolution: nn.Module, weight: Tensor, bias: Tensor | None) -> None:
+    """Gives a convolution of the copy weights of its own, channels last."""
+    weight = weight.detach().clone(memory_format=torch.channels_last)  # of one channel, `contiguous` leaves the strides
+    convolution._parameters = {
+        "weight": nn.Parameter(weight, requires_grad=False),
+        "bias": None if bias is None else nn.Parameter(bias.detach(), requires_grad=False),
+    }
 
 
 def _error(right: Tensor, other: Tensor) -> float | None:
