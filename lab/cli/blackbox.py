@@ -12,7 +12,7 @@ from lab.cli.outputs import bar, say, write
 
 if TYPE_CHECKING:
     from lab.experiments.blackbox.curves import Copied
-    from lab.experiments.blackbox.oracle import Ask
+    from lab.experiments.blackbox.oracle import BlackBox
 
 
 def add(commands: options.Commands) -> None:
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> None:
     test = rest.rows(slice(0, args.limit))
     if remote:
         classes = int(images.y.max()) + 1
-        ask: Ask = Remote(args.oracle, classes)
+        ask: BlackBox = Remote(args.oracle, classes)
     else:
         model = load_model(args.oracle)
         if model.card.task != data.CATALOG[args.dataset].task:

@@ -196,7 +196,7 @@ def test_the_record_and_the_rows_hold_every_cell_and_what_they_depend_on():
 
 def test_a_sweep_gives_the_mean_over_the_models_that_were_never_touched():
     models, x, y = case()
-    models["three"] = Linear(0)
+    models["three"] = Linear(seed=0)
     *_, points = sweep("one", models, x, y, "bim", "eps", [0.01, 0.03], steps=5)
     for point, eps in zip(points, (0.01, 0.03), strict=True):
         (cells,) = lab.transfer({"one": models["one"]}, models, x, y, "bim", eps=eps, steps=5).cells

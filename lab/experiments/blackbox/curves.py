@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lab.attacks import attack
 from lab.attacks.norms import draw
-from lab.experiments.blackbox.oracle import Ask, BudgetError, Oracle
+from lab.experiments.blackbox.oracle import BlackBox, BudgetError, Oracle
 from lab.experiments.blackbox.substitute import Round, Substitute, copy_oracle
 from lab.images import Images
 from lab.predict import classes_of, logits_of
@@ -62,14 +62,14 @@ class Judge:
         noise: share of the images that random noise of the same size fools; None where none is classed right.
     """
 
-    ask: Ask
+    ask: BlackBox
     data: Images
     labels: Tensor
     eps: float
     noise: float | None
 
     @classmethod
-    def of(cls, ask: Ask, data: Images, eps: float = 0.3, seed: int = 0) -> Judge:
+    def of(cls, ask: BlackBox, data: Images, eps: float = 0.3, seed: int = 0) -> Judge:
         """Asks for the labels of the test images, clean and with noise."""
         labels = ask(data.x)
         right = labels == data.y
@@ -109,7 +109,7 @@ class Judge:
 
 
 def prepare(
-    ask: Ask, data: Images, budget: int, rounds: int, *, counted: bool, eps: float = 0.3, seed: int = 0
+    ask: BlackBox, data: Images, budget: int, rounds: int, *, counted: bool, eps: float = 0.3, seed: int = 0
 ) -> tuple[Judge, Oracle]:
     """The judge of a black box, and the oracle that the attacker asks.
 
@@ -153,7 +153,7 @@ def scored(rounds: Iterator[Round], judge: Judge, jsma: int = 0) -> Iterator[Cop
 
 
 def extract(
-    ask: Ask,
+    ask: BlackBox,
     x: Tensor,
     classes: int,
     test: Images,
@@ -269,7 +269,7 @@ class QueryCurve:
         return replace(self, queries=tuple(queries * self.n for queries in self.queries))
 
 
-def copy_curve(rounds: Sequence[Copied], ask: Ask, x: Tensor, y: Tensor, eps: float) -> QueryCurve:
+def copy_curve(rounds: Sequence[Copied], ask: BlackBox, x: Tensor, y: Tensor, eps: float) -> QueryCurve:
     """Success of FGSM on the copy of each round, against the labels asked by then, for all images together.
 
     Args:

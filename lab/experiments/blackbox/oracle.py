@@ -18,7 +18,7 @@ from lab.models.cards import resized
 from lab.predict import classes_of
 from lab.types import DataError, LabError, Model, ParamError
 
-Ask = Callable[[Tensor], Tensor]
+BlackBox = Callable[[Tensor], Tensor]
 """Images [N,C,H,W] in [0,1] -> labels, int64 [N]."""
 
 ALLOWED = "LAB_ORACLES"
@@ -44,7 +44,7 @@ class Oracle:
         queries: how many were.
     """
 
-    ask: Ask
+    ask: BlackBox
     budget: int
     queries: int = field(default=0, init=False)
 
@@ -69,7 +69,7 @@ class Oracle:
         return self.ask(x)
 
 
-def labels_of(model: Model) -> Ask:
+def labels_of(model: Model) -> BlackBox:
     """A model of this process as a black box: its logits stay inside."""
 
     def ask(x: Tensor) -> Tensor:
@@ -145,10 +145,10 @@ class Remote:
         if status != http.client.OK:
             raise DataError(f"the endpoint {self.url} answered with status {status}, not with a label")
         try:
-            told = json.loads(answer) if len(answer) <= ANSWER else None
+            answered = json.loads(answer) if len(answer) <= ANSWER else None
         except ValueError:
-            told = None
-        label = told.get("label") if isinstance(told, Mapping) else None
+            answered = None
+        label = answered.get("label") if isinstance(answered, Mapping) else None
         if isinstance(label, bool) or not isinstance(label, int) or not 0 <= label < self.classes:
             raise DataError(
                 f'the endpoint {self.url} must answer {{"label": n}} with a class number from 0 to {self.classes - 1}, '

@@ -21,7 +21,7 @@ PATIENCE = 10.0
 def endpoint(model: Classifier, host: str = "127.0.0.1", port: int = 8600) -> ThreadingHTTPServer:
     """A server, not yet running, that takes a picture by POST and answers {"label": number, "class": name}.
 
-    GET tells the model's name, classes and image shape. Nothing else of the model is told.
+    GET tells the model's name, classes and image shape. It says nothing else of the model.
 
     Args:
         model: the black box.
@@ -56,8 +56,8 @@ def endpoint(model: Classifier, host: str = "127.0.0.1", port: int = 8600) -> Th
         def _refuse(self, reason: str) -> None:
             self._answer(HTTPStatus.BAD_REQUEST, {"error": reason})
 
-        def _answer(self, status: HTTPStatus, told: dict[str, Any]) -> None:
-            body = json.dumps(told).encode()
+        def _answer(self, status: HTTPStatus, content: dict[str, Any]) -> None:
+            body = json.dumps(content).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))

@@ -138,17 +138,17 @@ def stream(
     **params: Any,
 ) -> Iterator[Transfer]:
     """Answers as `transfer` does after every source: at first without any, at last with all of them."""
-    made, shown = _named(sources, "source"), _named(targets, "target")
-    everyone = {id(model): model for model in (*made.values(), *shown.values())}.values()
+    made_on, shown_to = _named(sources, "source"), _named(targets, "target")
+    everyone = {id(model): model for model in (*made_on.values(), *shown_to.values())}.values()
     right = torch.stack([_classes(m, x) == y.cpu() for m in everyone]).all(0)
     rows = right.nonzero().flatten()
     if not len(rows):
         raise DataError("no image is classed right by all of these models: take more images, or fewer models")
     x, y = x[rows.to(x.device)], y.cpu()[rows]
-    so_far = Transfer((), tuple(shown), (), rows, len(rows), {}, torch.zeros(0, len(shown), len(rows)).long(), ())
+    so_far = Transfer((), tuple(shown_to), (), rows, len(rows), {}, torch.zeros(0, len(shown_to), len(rows)).long(), ())
     yield so_far
-    for k, (name, model) in enumerate(made.items(), 1):
-        part = progress.part((k - 1) / len(made), k / len(made), name)
+    for k, (name, model) in enumerate(made_on.items(), 1):
+        part = progress.part((k - 1) / len(made_on), k / len(made_on), name)
         try:
             part.tell(0.0)
         except Cancelled:
@@ -158,7 +158,7 @@ def stream(
         if not result.complete:
             return
         attacked, own = result.x.cpu(), result.predictions.cpu()
-        predictions = torch.stack([own if m is model else _classes(m, attacked) for m in shown.values()])
+        predictions = torch.stack([own if m is model else _classes(m, attacked) for m in shown_to.values()])
         moved = (attacked - clean.cpu()).flatten(1).square().mean(1).sqrt().mean()
         so_far = replace(
             so_far,
@@ -167,7 +167,7 @@ def stream(
             x={**so_far.x, name: attacked},
             predictions=torch.cat([so_far.predictions, predictions[None]]),
             distortion=(*so_far.distortion, float(moved)),
-            complete=k == len(made),
+            complete=k == len(made_on),
         )
         yield so_far
 

@@ -140,22 +140,22 @@ def load(path: Path = STORED) -> Measured:
         stored = json.loads(path.read_text(encoding="utf-8"))
         details, key = stored["record"]["details"], stored["key"]
         rest = {"seed": key["seed"], "command": stored["command"], "torch": stored["versions"]["torch"]}
-        found = _known(Measured, {**details, **rest})
-        tables = _known(Tables, found.pop("tables"))
+        values = _known(Measured, {**details, **rest})
+        tables = _known(Tables, values.pop("tables"))
         nets = tuple(Net(**_known(Net, net)) for net in tables.pop("nets"))
         errors = {name: _errors(table) for name, table in tables.items()}
-        return Measured(Tables(nets, **errors), epochs=tuple(found.pop("epochs")), **found)
+        return Measured(Tables(nets, **errors), epochs=tuple(values.pop("epochs")), **values)
     except (OSError, ValueError, KeyError, TypeError) as e:
         raise DataError(f"{path} does not hold the measured tables ({e}): run lab reproduce szegedy") from e
 
 
-def _known(kind: type, found: Mapping[str, Any]) -> dict[str, Any]:
+def _known(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a dataclass, none missing."""
-    return {field.name: found[field.name] for field in fields(kind)}
+    return {field.name: values[field.name] for field in fields(kind)}
 
 
-def _errors(found: Mapping[str, Any]) -> Errors:
-    known = _known(Errors, found)
+def _errors(table: Mapping[str, Any]) -> Errors:
+    known = _known(Errors, table)
     cells = tuple(tuple(row) for row in known["percent"])
     return Errors(tuple(known["rows"]), tuple(known["columns"]), cells, known["note"])
 
