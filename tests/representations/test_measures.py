@@ -1,5 +1,6 @@
 """Looking into networks: stages, features, directions, attribution, operator norms and the embedding."""
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -8,13 +9,18 @@ from torch import nn
 from torch.nn import functional as F
 
 import lab
+from lab.experiments.attack.request import Request
+from lab.experiments.attack.run import run_attack
 from lab.experiments.representations import activations as act
 from lab.experiments.representations.attribution import METHODS, attribution
 from lab.experiments.representations.directions import Space
 from lab.experiments.representations.embedding import embed
-from lab.experiments.representations.lipschitz import bound, operator_norm, operator_norms
+from lab.experiments.representations.follow import STEPS, follow
+from lab.experiments.representations.lipschitz import bound, instability, operator_norm, operator_norms
+from lab.experiments.representations.representation import Representation
 from lab.models import imagenet
 from lab.models.torchvision import torchvision
+from lab.progress import Cancelled, Progress
 from lab.types import DataError, ModelError
 from tests.support.nets import images
 
@@ -311,3 +317,47 @@ def test_the_embedding_is_the_plane_of_largest_variance_and_holds_the_path():
     assert torch.allclose(share, torch.tensor(found.explained).double(), atol=1e-6)
     with pytest.raises(DataError, match="at least three"):
         embed(features[:2], features)
+
+
+@pytest.fixture
+def run():
+    classes = tuple(str(k) for k in range(10))
+    return run_attack(Request("", "", "", "bim", {"eps": 0.1, "steps": 3}), net(), images(1, 3), classes)
+
+
+def test_a_profile_is_recorded_stage_by_stage(run):
+    found = act.depth(net(), run.clean, run.attacked)
+    result = Representation(run, found)
+    record, rows = result.record(), result.rows()
+    assert json.loads(json.dumps(record, allow_nan=False)) == record
+    assert record.keys() > run.record().keys()
+    assert [row["stage"] for row in rows] == [layer.name for layer in found.layers]
+    assert [row["attack"] for row in rows] == found.attack.tolist()
+    assert rows[0]["shape"] == "4x3x3"
+    assert record["depth"][0]["shape"] == [4, 3, 3]
+    assert all(row.keys() == rows[0].keys() for row in rows)
+
+
+def test_features_are_followed_from_the_clean_to_the_attacked_image(run):
+    model, followed = net(), follow(net(), run)
+    clean, attacked = (act.features(model, x)["head"][0] for x in (run.clean, run.attacked))
+    for features in (followed.way["head"], followed.path["head"]):
+        assert torch.allclose(features[0], clean, atol=1e-6)
+        assert torch.allclose(features[-1], attacked, atol=1e-6)
+    assert len(followed.way["head"]) == STEPS
+    assert len(followed.path["head"]) == 5  # the clean one, three iterates, the result
+
+
+def test_long_work_can_be_stopped(run):
+    stopped = Progress(stop=lambda: True)
+    for work in (
+        lambda: follow(net(), run, progress=stopped),
+        lambda: instability(net(), run.clean, run.attacked, progress=stopped),
+    ):
+        with pytest.raises(Cancelled):
+            work()
+
+
+def test_the_measured_stretch_is_that_of_the_logits(run):
+    moved = (net()(run.attacked) - net()(run.clean)).norm() / (run.attacked - run.clean).norm()
+    assert instability(net(), run.clean, run.attacked).measured == pytest.approx(moved.item(), rel=1e-4)

@@ -18,7 +18,7 @@ def short_citation(paper: Paper) -> str:
     return f"{first}{' et al.' if others else ''} {paper.year}"
 
 
-def about_attack(spec: Spec, norm: str) -> None:
+def describe_attack(spec: Spec, norm: str) -> None:
     """Draws what the attack does, its formula in a norm, what the formula's letters mean, and where to read on."""
     st.markdown(f"**{spec.name}.** {spec.summary}")
     st.latex(printed(spec.formula, norm))
@@ -33,8 +33,8 @@ def about_attack(spec: Spec, norm: str) -> None:
     st.markdown(f"Access: {spec.access.value}. Code: `{module}.py`, driver `lab/attacks/run.py`.")
 
 
-def about_model(card: Card) -> None:
-    """What is known of a model, from its card."""
+def describe_model(card: Card) -> None:
+    """Draws what is known of a model, from its card."""
     st.markdown(f"**{card.name}.** {card.summary}")
     lines = [f"Source: {card.source}. Licence of the weights: {card.licence}."]
     if card.accuracy is not None:

@@ -21,7 +21,7 @@ from lab.models.cards import Card
 from lab.models.catalog import find_model, is_here
 from lab.params import Value
 from lab.types import Access, ImageError, LabError
-from lab.ui.parts.describe import about_attack, short_citation
+from lab.ui.parts.describe import describe_attack, short_citation
 from lab.ui.parts.forms import form, restart
 from lab.ui.parts.scenario import ANY_CLASS, Method
 from lab.ui.shell import trained
@@ -91,7 +91,7 @@ def pick_method(ask: Ask, card: Card, default: str, label: str = "Attack", folde
     with place or nullcontext():
         params = form(spec.params, start_sizes(card.task), ask)
     with explained:
-        about_attack(spec, spec.measured_in(params))
+        describe_attack(spec, spec.measured_in(params))
     try:
         spec.build(**params)
     except LabError as e:

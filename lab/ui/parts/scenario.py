@@ -108,8 +108,16 @@ class Scenario:
     @property
     def request(self) -> Request:
         """What is asked of the lab."""
-        about, how, aim = self.subject, self.method, self.aim
-        return Request(about.card.key, about.dataset, about.image, how.spec.key, how.params, aim.target, aim.seed)
+        subject, method, aim = self.subject, self.method, self.aim
+        return Request(
+            model=subject.model,
+            dataset=subject.dataset,
+            image=subject.image,
+            attack=method.attack,
+            params=method.params,
+            target=aim.target,
+            seed=aim.seed,
+        )
 
     def link(self, ask: Ask) -> dict[str, str]:
         """What it is called in links, by parameter, where `ask` draws the widgets of the attack."""

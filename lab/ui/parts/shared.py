@@ -21,10 +21,10 @@ from lab.ui.shell.say import attempt
 class Shared:
     """What all pages that attack have in common, and the place between picture and goal for what they have not.
 
-    `about` and `aim` are None where they cannot be used; the reason is then on the page.
+    `subject` and `aim` are None where they cannot be used; the reason is then on the page.
     """
 
-    about: Subject | None
+    subject: Subject | None
     aim: Aim | None
     place: DeltaGenerator
 
@@ -47,10 +47,10 @@ def shared() -> Shared:
 def _draw_shared() -> Shared:
     with st.sidebar:
         st.session_state.setdefault("_asked", st.query_params.to_dict())  # before the widgets tidy the link
-        about = attempt(_pick_subject)
+        subject = attempt(_pick_subject)
         place = st.container()
-        aim = None if about is None else _pick_aim(about.card)
-    return Shared(about, aim, place)
+        aim = None if subject is None else _pick_aim(subject.card)
+    return Shared(subject, aim, place)
 
 
 def pick_scenario(ask: Ask, default: str) -> Scenario | None:
@@ -61,13 +61,13 @@ def pick_scenario(ask: Ask, default: str) -> Scenario | None:
         default: key of the attack to begin with.
     """
     common = shared()
-    if common.about is None or common.aim is None:
+    if common.subject is None or common.aim is None:
         return None
     with common.place:
-        method = pick_method(ask, common.about.card, default)
+        method = pick_method(ask, common.subject.card, default)
     if method is None:
         return None
-    scenario = Scenario(common.about, method, common.aim)
+    scenario = Scenario(common.subject, method, common.aim)
     tell_of_link(scenario.link(ask))
     return scenario
 

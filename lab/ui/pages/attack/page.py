@@ -18,7 +18,7 @@ from lab.ui.pages.attack.perturbation import perturbation
 from lab.ui.pages.attack.saved import saved
 from lab.ui.pages.attack.setup import NAME, choose
 from lab.ui.parts.compare_link import offer
-from lab.ui.parts.describe import about_attack, about_model
+from lab.ui.parts.describe import describe_attack, describe_model
 from lab.ui.parts.result import attacked_tile, clean_tile, compute, doing, measures, verdict
 from lab.ui.parts.scenario import Scenario
 from lab.ui.parts.show import show_chart
@@ -73,11 +73,11 @@ def take_away(scenario: Scenario, run: AttackRun) -> None:
 
 def how_it_works(scenario: Scenario, run: AttackRun) -> None:
     """The formula, the papers, where the code is, this run's parameters, and the model."""
-    about_attack(run.spec, run.norm)
+    describe_attack(run.spec, run.norm)
     values = ", ".join(f"{name} = {_printed(value)}" for name, value in run.request.params.items())
     st.caption(f"Parameters of this run: {values}")
     st.divider()
-    about_model(scenario.card)
+    describe_model(scenario.card)
 
 
 def _printed(value: object) -> str:

@@ -51,7 +51,7 @@ class Setup:
 def choose(ask: Ask) -> Setup | None:
     """Draws the settings; None where model, picture or goal cannot be used."""
     common = shared()
-    subject, aim = common.about, common.aim
+    subject, aim = common.subject, common.aim
     if subject is None or aim is None:
         return None
     with common.place:

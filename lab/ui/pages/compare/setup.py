@@ -50,17 +50,17 @@ def choose(ask: Ask) -> Pair | None:
     What the Attack page's link brought here is run at once.
     """
     common = shared()
-    about, aim = common.about, common.aim
-    if about is None or aim is None:
+    subject, aim = common.subject, common.aim
+    if subject is None or aim is None:
         return None
     left, right = st.columns(2, gap="large")
     with left:
-        a = pick_method(ATTACK_A, about.card, FIRST_A, "Attack A", folded=True)
+        a = pick_method(ATTACK_A, subject.card, FIRST_A, "Attack A", folded=True)
     with right:
-        b = pick_method(ATTACK_B, about.card, FIRST_B, "Attack B", folded=True)
+        b = pick_method(ATTACK_B, subject.card, FIRST_B, "Attack B", folded=True)
     if a is None or b is None:
         return None
-    pair = Pair(Scenario(about, a, aim), Scenario(about, b, aim))
+    pair = Pair(Scenario(subject, a, aim), Scenario(subject, b, aim))
     tell_of_link({**pair.a.link(ATTACK_A), **pair.b.link(ATTACK_B)})
     if was_offered(pair.a):
         run_at_once(NAME)

@@ -22,7 +22,9 @@ from lab.ui.parts.show import TILE, show_image
 from lab.ui.parts.tiles import tiles
 from lab.ui.shell.links import link_to
 from lab.ui.shell.page import Page
+from lab.ui.shell.prose import prose
 
+NAME = "overview"
 ABREAST = 3
 """Cards side by side."""
 
@@ -56,10 +58,8 @@ def example() -> None:
             with Image.open(ASSETS / "overview" / f"{file}.png") as picture:
                 show_image(from_picture(picture)[0], f"{title}: {caption}")
             st.caption(caption)
-    st.caption(
-        f"Computed by this lab with {attacks.CATALOG[record['attack']].name}, {record['params']['steps']} iterations, "
-        f"and stored; `{record['command']}` computes it again."
-    )
+    attack, steps = attacks.CATALOG[record["attack"]].name, record["params"]["steps"]
+    st.caption(prose(NAME, "The example", attack=attack, steps=steps, command=record["command"]))
 
 
 def ways_on() -> None:
@@ -92,10 +92,7 @@ def inventory() -> None:
             }
         )
     st.dataframe(rows, hide_index=True, width="stretch", height=320, key="models")
-    st.caption(
-        "Accuracy: measured by the lab on the official test images. Under attack: on 1,000 of them, each moved by at "
-        "most that much per pixel (of 1), by the strongest attack measured. “At first use”: weights are downloaded."
-    )
+    st.caption(prose(NAME, "The models"))
     pictures, attack_names, device = st.columns([2, 2, 1], gap="large")
     with pictures:
         st.markdown("**Pictures**")
@@ -117,16 +114,15 @@ def inventory() -> None:
 
 def _body() -> None:
     st.title("Adversarial robustness lab")
-    st.markdown("See how small, deliberately chosen changes to a picture make an image classifier name something else.")
+    st.markdown(prose(NAME, "The lab"))
     example()
     ways_on()
     inventory()
 
 
 PAGE: Page[Any, Any] = Page(
-    name="overview",
+    name=NAME,
     title="Overview",
     icon=":material/home:",
-    shared=False,
     body=_body,
 )
