@@ -2,6 +2,8 @@
 PYTHON ?= python3
 PORT ?= 8501
 BIN := .venv/bin
+# Two processes, each with whole files of tests, so that the order within a file stays.
+TWO := --numprocesses 2 --dist loadfile
 MODULES = $(shell find lab -name '*.py' -not -name '_*' -not -path 'lab/ui/*' -not -path 'lab/cli/*' | sort | sed 's/\.py$$//; s|/|.|g')
 
 .PHONY: help run test lint check docs clean
@@ -15,7 +17,7 @@ run: .venv/installed-run ## install what is needed into .venv and start the app
 
 test: .venv/installed-dev ## install the tools too and run every test
 	@echo "Running every test; without Chromium the browser tests are skipped."
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest $(TWO)
 
 lint: .venv/installed-dev ## check format, style and types
 	@$(BIN)/ruff format --check .

@@ -153,6 +153,17 @@ def test_nothing_imports_the_tests_or_another_page():
     assert offenders(importing("tests", "benchmarks", "pages", "app")) == []
 
 
+def test_pages_do_not_know_each_other():
+    def neighbours(file):
+        home = ".".join(module_of(file).split(".")[:4])
+        return [(line, name) for name, line in edges(file).items() if name.count(".") > 3 and not within(name, home)]
+
+    bodies = [file for file in LAB if within(module_of(file), "lab.ui.pages") and file.parent.name != "pages"]
+    between_pages = [name for name in offenders(neighbours, bodies) if " lab.ui.pages." in name]
+    assert bodies
+    assert between_pages == []
+
+
 def test_streamlit_stays_in_the_pages_and_lab_ui():
     assert offenders(importing("streamlit"), outside("app", "pages", "lab.ui")) == []
 

@@ -7,7 +7,7 @@ import torch
 
 import lab
 from lab.defenses.catalog import defend
-from lab.defenses.detect import Squeezing
+from lab.defenses.detect import Squeezing, threshold
 from lab.experiments.defenses.attackers import (
     Attackers,
     Defended,
@@ -80,6 +80,7 @@ def test_a_detector_is_calibrated_on_one_half_and_measured_on_the_other(digits):
     model, clean = lab.load_model("mnist/mlp"), lab.load_data("mnist").x[1000:1400]
     *_, found = detected(Squeezing(), model, clean, digits.x, digits.y, pgd(0.3), rate=0.1)
     assert (len(found.calibration), len(found.held)) == (200, 200)
+    assert found.limit == threshold(found.calibration, 0.1)
     assert float((found.calibration > found.limit).double().mean()) <= 0.1
     assert found.false == float((found.held > found.limit).double().mean())
     kept = {t.attacker: t.accuracy(digits.y) for t in found.trials}
