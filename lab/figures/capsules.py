@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lab.defenses.detect import Roc
 from lab.experiments.robustness.curves import Outcome
+from lab.figures.common import add_accuracy, histogram, roc
 from lab.figures.pictures import data_url
 from lab.figures.representations import sheet
 from lab.figures.style import ADVERSARIAL, CLEAN, CONTROL, DIVERGING, OTHERS, PAIR, finish
@@ -18,8 +19,6 @@ from lab.figures.style import ADVERSARIAL, CLEAN, CONTROL, DIVERGING, OTHERS, PA
 WHO = (("clean", CLEAN), ("attacked", ADVERSARIAL))
 CELL = 11
 """Pixels of one primary capsule on a sheet."""
-BINS = 40
-DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 
 
 def parts(maps: Tensor, *, limit: float, signed: bool = False) -> Tensor:
@@ -67,20 +66,48 @@ def routing(shares: Tensor, lengths: Tensor, types: int, classes: Sequence[str])
         types: how many types of primary capsules there are; those of one type stand together.
         classes: names of the classes.
     """
-    rounds, _, count, k = shares.shape
-    even = 1 / k
-    reach = max(float((shares - even).abs().flatten().quantile(0.995)), 1e-3)
-    places = count // types
     title = ("Clean: share of each part that goes to each class", "Attacked: the same", "Lengths of the class capsules")
     figure = make_subplots(rows=3, cols=1, vertical_spacing=0.12, row_heights=[0.35, 0.35, 0.3], subplot_titles=title)
+    _add_shares(figure, shares[-1], shares.shape[2] // types, classes, reach=_reach(shares))
+    for (name, colour), values in zip(WHO, lengths[-1].tolist(), strict=True):
+        figure.add_bar(x=list(classes), y=values, name=name, marker_color=colour, row=3, col=1)
+    figure.frames = [
+        go.Frame(
+            name=str(r + 1),
+            data=[
+                *(go.Heatmap(z=_percent(each)) for each in both),
+                *(go.Bar(y=values) for values in long.tolist()),
+            ],
+            traces=[0, 1, 2, 3],
+        )
+        for r, (both, long) in enumerate(zip(shares, lengths, strict=True))
+    ]
+    _mark_types(figure, types, shares.shape[2] // types)
+    figure.update_xaxes(title="primary capsules, by type", row=2, col=1)
+    figure.update_xaxes(type="category", row=3, col=1)
+    figure.update_yaxes(range=[0, 1], tickvals=[0, 0.5, 1], row=3, col=1)
+    for note in figure.layout.annotations:
+        note.update(x=0, xanchor="left", font_size=13)
+    finish(figure, height=860, barmode="group")
+    return figure.update_layout(margin={"t": 96}, sliders=[_stepper(len(shares))])
+
+
+def _reach(shares: Tensor) -> float:
+    """How far the colours reach from even shares: as far as all but the most decided parts."""
+    return max(float((shares - 1 / shares.shape[3]).abs().flatten().quantile(0.995)), 1e-3)
+
+
+def _add_shares(figure: go.Figure, shares: Tensor, places: int, classes: Sequence[str], reach: float) -> None:
+    """Adds the heat maps of the shares [2,I,K] of the clean image, above, and of the attacked one."""
+    _, count, k = shares.shape
     names = [f"type {i // places + 1}, place {i % places + 1}" for i in range(count)]
     for row in (0, 1):
         figure.add_heatmap(
-            z=_percent(shares[-1, row]),
+            z=_percent(shares[row]),
             y=list(classes),
             customdata=[names] * k,
-            zmin=100 * (even - reach),
-            zmax=100 * (even + reach),
+            zmin=100 * (1 / k - reach),
+            zmax=100 * (1 / k + reach),
             colorscale=DIVERGING,
             colorbar={"ticksuffix": "%", "thickness": 10, "len": 0.3, "y": 0.86, "nticks": 5},
             showscale=row == 0,
@@ -88,19 +115,10 @@ def routing(shares: Tensor, lengths: Tensor, types: int, classes: Sequence[str])
             row=row + 1,
             col=1,
         )
-    for (name, colour), values in zip(WHO, lengths[-1].tolist(), strict=True):
-        figure.add_bar(x=list(classes), y=values, name=name, marker_color=colour, row=3, col=1)
-    figure.frames = [
-        go.Frame(
-            name=str(r + 1),
-            data=[
-                *(go.Heatmap(z=_percent(shares[r, row])) for row in (0, 1)),
-                *(go.Bar(y=values) for values in lengths[r].tolist()),
-            ],
-            traces=[0, 1, 2, 3],
-        )
-        for r in range(rounds)
-    ]
+
+
+def _mark_types(figure: go.Figure, types: int, places: int) -> None:
+    """Numbers the types of primary capsules below both heat maps, and draws lines between them."""
     for row in (1, 2):
         figure.update_xaxes(
             tickvals=[places * t + (places - 1) / 2 for t in range(types)],
@@ -112,31 +130,22 @@ def routing(shares: Tensor, lengths: Tensor, types: int, classes: Sequence[str])
         for t in range(1, types):
             figure.add_vline(x=places * t - 0.5, line={"color": CONTROL, "width": 1}, row=row, col=1)
         figure.update_yaxes(type="category", autorange="reversed", row=row, col=1)
-    figure.update_xaxes(title="primary capsules, by type", row=2, col=1)
-    figure.update_xaxes(type="category", row=3, col=1)
-    figure.update_yaxes(range=[0, 1], tickvals=[0, 0.5, 1], row=3, col=1)
-    for note in figure.layout.annotations:
-        note.update(x=0, xanchor="left", font_size=13)
+
+
+def _stepper(rounds: int) -> dict[str, object]:
+    """The slider that steps through the iterations, on the last one to begin with."""
     still = {"mode": "immediate", "frame": {"duration": 0, "redraw": True}, "transition": {"duration": 0}}
-    finish(figure, height=860, barmode="group")
-    return figure.update_layout(
-        margin={"t": 96},
-        sliders=[
-            {
-                "steps": [
-                    {"method": "animate", "label": str(r + 1), "args": [[str(r + 1)], still]} for r in range(rounds)
-                ],
-                "active": rounds - 1,
-                "currentvalue": {"prefix": "iteration ", "xanchor": "left"},
-                "x": 0,
-                "y": 1.04,
-                "yanchor": "bottom",
-                "len": 1.0,
-                "pad": {"t": 0, "b": 26},
-                "ticklen": 3,
-            }
-        ],
-    )
+    return {
+        "steps": [{"method": "animate", "label": str(r + 1), "args": [[str(r + 1)], still]} for r in range(rounds)],
+        "active": rounds - 1,
+        "currentvalue": {"prefix": "iteration ", "xanchor": "left"},
+        "x": 0,
+        "y": 1.04,
+        "yanchor": "bottom",
+        "len": 1.0,
+        "pad": {"t": 0, "b": 26},
+        "ticklen": 3,
+    }
 
 
 def _percent(shares: Tensor) -> list[list[float]]:
@@ -185,21 +194,7 @@ def against(outcomes: Sequence[Outcome], names: Mapping[str, str], title: str, t
     figure = go.Figure()
     styles = dict(zip(names, PAIR, strict=True))
     for o in outcomes:
-        points, (colour, dash) = o.curve, styles[o.model]
-        figure.add_scatter(
-            x=[255 * p.eps for p in points],
-            y=[p.accuracy for p in points],
-            error_y={
-                "array": [p.high - p.accuracy for p in points],
-                "arrayminus": [p.accuracy - p.low for p in points],
-                "thickness": 1,
-                "width": 3,
-            },
-            name=names[o.model],
-            mode="lines+markers",
-            line={"color": colour, "dash": dash, "width": 2},
-            hovertemplate="ε %{x:.3g}/255: %{y:.1%}<extra>" + names[o.model] + "</extra>",
-        )
+        add_accuracy(figure, o, names[o.model], *styles[o.model])
     figure.update_xaxes(range=[-0.03 * 255 * top, 1.03 * 255 * top], title="epsilon (n/255)", nticks=5)
     figure.update_yaxes(range=[0, 1.05], tickformat=".0%", tickvals=[0, 0.5, 1])
     finish(figure, height=260, title=title, legend=True)
@@ -208,45 +203,10 @@ def against(outcomes: Sequence[Outcome], names: Mapping[str, str], title: str, t
 
 def errors(clean: Tensor, attacked: Tensor, limit: float) -> go.Figure:
     """Histogram of how far the drawings are from clean [N] and attacked [M] images, with the threshold."""
-    figure = go.Figure()
-    low, high = 0.0, float(torch.cat([clean, attacked, torch.tensor([limit])]).max()) * 1.02
-    for (name, colour), values in zip(WHO, (clean, attacked), strict=True):
-        figure.add_histogram(
-            x=values.tolist(),
-            name=name,
-            histnorm="percent",
-            marker_color=colour,
-            opacity=0.65,
-            xbins={"start": low, "end": high, "size": (high - low) / BINS},
-            hovertemplate="%{x}: %{y:.1f}%<extra>" + name + "</extra>",
-        )
-    figure.add_vline(x=limit, line={"color": CONTROL, "width": 2, "dash": "dash"})
-    figure.add_annotation(
-        x=limit, y=1, yref="paper", text=f" threshold {limit:.2f}", showarrow=False, xanchor="left", yanchor="top"
-    )
-    figure.update_xaxes(title="distance between image and drawing (L2)")
-    figure.update_yaxes(title="images, %")
-    finish(figure, height=340, legend=True, barmode="overlay")
-    return figure.update_layout(margin={"t": 40})
+    groups = [(name, colour, values) for (name, colour), values in zip(WHO, (clean, attacked), strict=True)]
+    return histogram(groups, limit, "distance between image and drawing (L2)")
 
 
 def rocs(curves: Mapping[str, Roc], rate: float) -> go.Figure:
     """Detection against false-positive rate, one line for each attack, and the rate that the threshold is set for."""
-    figure = go.Figure()
-    for k, (name, curve) in enumerate(curves.items()):
-        figure.add_scatter(
-            x=curve.false.tolist(),
-            y=curve.true.tolist(),
-            name=f"{name}, area {curve.area:.2f}",
-            mode="lines",
-            line={"color": OTHERS[k % len(OTHERS)], "dash": DASHES[k % len(DASHES)], "width": 2},
-            hovertemplate="%{y:.1%} at %{x:.1%}<extra>" + name + "</extra>",
-        )
-    figure.add_scatter(
-        x=[0, 1], y=[0, 1], mode="lines", name="guessing, area 0.50", line={"color": CONTROL, "width": 1, "dash": "dot"}
-    )
-    figure.add_vline(x=rate, line={"color": CONTROL, "width": 1})
-    figure.update_xaxes(title="clean images flagged", range=[-0.01, 1.01], tickformat=".0%")
-    figure.update_yaxes(title="attacked images flagged", range=[0, 1.02], tickformat=".0%")
-    finish(figure, height=440, legend=True)
-    return figure.update_layout(margin={"t": 20 + 22 * ((len(curves) + 2) // 2)})
+    return roc(curves, rate, OTHERS, flagged="flagged", height=440)

@@ -11,6 +11,7 @@ from torch import Tensor
 from lab.defenses.detect import Roc
 from lab.defenses.smoothing import Certified
 from lab.experiments.defenses.attackers import Detection, Trial
+from lab.figures.common import histogram, roc
 from lab.figures.style import ADVERSARIAL, CLEAN, CONTROL, OTHERS, TARGET, finish
 from lab.statistics import wilson
 
@@ -22,7 +23,8 @@ ATTACKERS = {
     "any": "best of all",
 }
 """Attackers, for a person, by what they know of the defense."""
-BINS = 40
+FOOLING = (ADVERSARIAL, OTHERS[2], TARGET, *OTHERS)
+"""Colours of the attackers of a detector, in order."""
 
 
 def worth(trials: Sequence[Trial], y: Tensor) -> go.Figure:
@@ -83,65 +85,24 @@ def shares(trials: Sequence[Trial], y: Tensor) -> go.Figure:
     return finish(figure, height=400, legend=True, barmode="stack").update_layout(margin={"t": 40})
 
 
-def suspicion(found: Detection, unit: str) -> go.Figure:
+def suspicion(detection: Detection, unit: str) -> go.Figure:
     """Histograms of the scores of held-out clean images and of those that fool the model, with the threshold.
 
     Args:
-        found: the detector at work.
+        detection: the detector at work.
         unit: what its score is.
     """
-    figure = go.Figure()
-    groups: list[tuple[str, str, Tensor]] = [("clean", CLEAN, found.held)]
-    for attacker, colour in (("oblivious", ADVERSARIAL), ("adaptive", OTHERS[2])):
-        trial = next((t for t in found.trials if t.attacker == attacker), None)
+    groups: list[tuple[str, str, Tensor]] = [("clean", CLEAN, detection.held)]
+    for attacker, colour in zip(("oblivious", "adaptive"), FOOLING, strict=False):
+        trial = next((t for t in detection.trials if t.attacker == attacker), None)
         if trial is not None and trial.scores is not None:
-            groups.append((f"{ATTACKERS[attacker]} attacker, fooling", colour, trial.scores[trial.seen != found.y]))
-    top = max(float(values.max()) for _, _, values in groups if len(values))
-    edges = np.linspace(0, top * 1.001, BINS + 1)
-    for name, colour, values in groups:
-        counts, _ = np.histogram(values.numpy(), edges)
-        figure.add_bar(
-            x=(edges[:-1] + edges[1:]) / 2,
-            y=counts / max(1, len(values)),
-            width=edges[1] - edges[0],
-            name=f"{name} ({len(values)})",
-            marker_color=colour,
-            opacity=0.6,
-            hovertemplate="%{x:.3g}: %{y:.1%}<extra>" + name + "</extra>",
-        )
-    figure.add_vline(
-        x=found.limit,
-        line={"dash": "dash"},
-        annotation_text=f"threshold {found.limit:.3g}",
-        annotation_position="top right",
-    )
-    figure.update_xaxes(title=f"score: {unit}")
-    figure.update_yaxes(title="share of the images", tickformat=".0%")
-    return finish(figure, height=340, legend=True, barmode="overlay").update_layout(margin={"t": 60})
+            groups.append((f"{ATTACKERS[attacker]} attacker, fooling", colour, trial.scores[trial.seen != detection.y]))
+    return histogram(groups, detection.limit, f"score: {unit}")
 
 
 def characteristic(curves: Mapping[str, Roc], false: float) -> go.Figure:
     """ROC curves by name, with the false-positive rate that the threshold has on clean images."""
-    figure = go.Figure()
-    for (name, curve), colour in zip(curves.items(), (ADVERSARIAL, OTHERS[2], TARGET, *OTHERS), strict=False):
-        figure.add_scatter(
-            x=curve.false.tolist(),
-            y=curve.true.tolist(),
-            mode="lines",
-            line={"shape": "hv", "color": colour},
-            name=f"{name}: area {curve.area:.3f}",
-            hovertemplate="%{x:.1%} of clean, %{y:.1%} of attacked<extra>" + name + "</extra>",
-        )
-    figure.add_scatter(x=[0, 1], y=[0, 1], mode="lines", line={"color": CONTROL, "dash": "dot"}, name="chance")
-    figure.add_vline(
-        x=false,
-        line={"dash": "dash", "width": 1},
-        annotation_text=f"threshold: {false:.1%}",
-        annotation_position="top right",
-    )
-    figure.update_xaxes(title="clean images rejected", range=[-0.01, 1], tickformat=".0%")
-    figure.update_yaxes(title="fooling images rejected", range=[0, 1.02], tickformat=".0%")
-    return finish(figure, height=340, legend=True).update_layout(margin={"t": 60})
+    return roc(curves, false, FOOLING)
 
 
 def certified(

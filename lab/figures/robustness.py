@@ -8,10 +8,10 @@ import plotly.graph_objects as go
 
 from lab.experiments.robustness.curves import Outcome
 from lab.figures.attack import NORM_NAMES
-from lab.figures.style import ADVERSARIAL, CLEAN, OTHERS, TARGET, finish
+from lab.figures.common import add_accuracy
+from lab.figures.style import ADVERSARIAL, CLEAN, DASHES, OTHERS, TARGET, finish
 
 COLOURS = (CLEAN, ADVERSARIAL, TARGET, *OTHERS)
-DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 
 
 def curves(outcomes: Sequence[Outcome], names: Mapping[str, str], attacks: Mapping[str, str]) -> go.Figure:
@@ -27,22 +27,8 @@ def curves(outcomes: Sequence[Outcome], names: Mapping[str, str], attacks: Mappi
     pixels = bool(outcomes) and outcomes[0].norm == "linf"
     figure = go.Figure()
     for o in outcomes:
-        points = o.curve
         name = f"{names[o.model]}, {attacks[o.attack]}" if len(attacks) > 1 else names[o.model]
-        figure.add_scatter(
-            x=[p.eps * (255 if pixels else 1) for p in points],
-            y=[p.accuracy for p in points],
-            error_y={
-                "array": [p.high - p.accuracy for p in points],
-                "arrayminus": [p.accuracy - p.low for p in points],
-                "thickness": 1,
-                "width": 3,
-            },
-            mode="lines+markers",
-            name=name,
-            line={"color": colours[o.model], "dash": dashes[o.attack], "width": 2},
-            hovertemplate="ε %{x:.3g}: %{y:.1%}<extra>" + name + "</extra>",
-        )
+        add_accuracy(figure, o, name, colours[o.model], dashes[o.attack])
     norm = NORM_NAMES[outcomes[0].norm] if outcomes else ""
     figure.update_xaxes(title=f"epsilon, {norm}" + (" (n/255)" if pixels else ""), rangemode="tozero")
     figure.update_yaxes(title="images classed right", range=[0, 1.03], tickformat=".0%")

@@ -12,6 +12,8 @@ CONTROL = "#8A8A8A"
 TARGET = "#009E73"
 OTHERS = ("#E69F00", "#56B4E9", "#CC79A7", "#9A6A4F", "#7F7FBF", "#5FA5A5")
 """For further classes: the rest of the Okabe-Ito set that is seen on white and on black, then muted tones."""
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
+"""Lines that differ where their colours do not."""
 PAIR = (("#CC79A7", "solid"), ("#56B4E9", "dash"))
 """Colour and dash of two runs that are compared, A and B."""
 DIVERGING = "RdBu"

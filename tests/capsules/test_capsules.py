@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from itertools import pairwise
 
@@ -11,22 +12,13 @@ from torch import Tensor, nn
 
 import lab
 from lab.defenses.detect import Reconstruction, capsules_of, roc, scores, threshold
-from lab.experiments.capsules import (
-    OFFSETS,
-    TRANSFER,
-    VOTE,
-    WHITE,
-    WORST,
-    Rivals,
-    Votes,
-    compare,
-    lengths_by_iteration,
-    primary_maps,
-    sweep,
-    worst_of,
-)
+from lab.experiments.capsules.drawing import Drawing, attempts
+from lab.experiments.capsules.look import OFFSETS, guarded, lengths_by_iteration, look, primary_maps, sweep
+from lab.experiments.capsules.rivals import TITLES, TRANSFER, VOTE, WHITE, WORST, Rivals, Votes, compare, worst_of
+from lab.experiments.defenses.attackers import Attackers
 from lab.models.capsnet import CapsNet, squash
 from lab.models.nets import build
+from lab.progress import Progress
 
 SIZES = (0.0, 0.05, 0.1, 0.2)
 
@@ -124,22 +116,62 @@ def test_the_worst_is_the_worst_for_each_image(rivals: Rivals, x: Tensor) -> Non
     assert worst_of([*own, *early], "capsules").eps == SIZES[:1]
 
 
-def test_a_cancelled_comparison_tells_no_more(rivals: Rivals, x: Tensor) -> None:
-    y = rivals.capsules(x).argmax(1)
-    told: list[str] = []
-    found = list(
-        compare(
-            rivals,
-            x,
-            y,
-            SIZES,
-            steps=4,
-            cancel=lambda: len(told) >= 2,
-            watch=lambda share, message: told.append(message),
-        )
+@pytest.mark.parametrize("kind", ["bim", "vote"])
+def test_a_cancelled_comparison_yields_no_more(rivals: Rivals, x: Tensor, kind: str) -> None:
+    y, at_work = rivals.capsules(x).argmax(1), TITLES.get(kind, kind)
+    heard: list[tuple[str, ...]] = []
+    progress = Progress(
+        hear=lambda share, what: heard.append(what), stop=lambda: sum(at_work in what for what in heard) >= 2
     )
-    assert 1 <= len(found) < 8
-    assert all(o.attack == "fgsm" for o in found[-1])
+    *_, last = compare(rivals, x, y, SIZES, steps=4, progress=progress)
+    assert last[-1].attack == kind
+    assert not last[-1].complete
+    assert all(o.complete for o in last[:-1])
+
+
+def test_the_progress_of_a_comparison_rises_and_names_attack_and_network(rivals: Rivals, x: Tensor) -> None:
+    heard: list[tuple[float, tuple[str, ...]]] = []
+    progress = Progress(hear=lambda share, what: heard.append((share, what)))
+    list(compare(rivals, x, rivals.capsules(x).argmax(1), SIZES, steps=4, progress=progress))
+    shares = [share for share, _ in heard]
+    assert shares == sorted(shares)
+    assert {what[:2] for _, what in heard} == {
+        *((key, name) for key in WHITE for name in rivals.names),
+        ("Vote attack", "capsules"),
+        *(("Made on the other net", name) for name in rivals.names),
+    }
+
+
+def test_a_look_records_what_the_network_makes_of_both_images() -> None:
+    model, data = lab.load_model("mnist/capsnet"), lab.load_data("mnist")
+    clean = data.rows(slice(1000, 1100))
+    guard = guarded(model, clean.x, clean.y, rate=0.05, seed=0)
+    seen = look(model, data.rows([3]), Attackers("fgsm", {"eps": 0.2}, 1), guard)
+    record = json.loads(json.dumps(seen.record(), allow_nan=False))
+    assert (record["model"], record["dataset"], record["image"]) == ("mnist/capsnet", "mnist", data.ids[3])
+    assert (record["attack"], record["params"], record["seed"]) == ("fgsm", {"eps": 0.2}, 1)
+    attacked = lab.attack("fgsm", model, data.x[3:4], model(data.x[3:4]).argmax(1), eps=0.2, seed=1).x
+    assert torch.equal(seen.x[1:], attacked)
+    lengths = capsules_of(model).explore(attacked).lengths[0]
+    assert list(record["attacked"]["lengths"].values()) == pytest.approx(lengths.tolist())
+    assert [row["attacked"] for row in seen.rows()] == list(record["attacked"]["lengths"].values())
+    assert record["attacked"]["distance from the drawing"] == pytest.approx(
+        float(scores(Reconstruction(), model, attacked))
+    )
+    assert record["detector"]["threshold"] == guard.limit
+
+
+def test_only_pgd_is_tried_by_one_who_knows_the_detector() -> None:
+    model, data = lab.load_model("mnist/capsnet"), lab.load_data("mnist")
+    params = {"eps": 0.3, "steps": 2}
+    plan = [(Attackers(key, params), data.rows(slice(0, 4))) for key in ("bim", "pgd")]
+    *_, tried = attempts(model, data.rows(slice(1000, 1100)).x, plan, rate=0.05)
+    assert [t.name for t in tried] == ["BIM (I-FGSM)", "PGD", "Reconstructive PGD"]
+    drawing = Drawing(tried, "mnist/capsnet", "mnist", (("bim", tuple(params.items())),), 0)
+    record = json.loads(json.dumps(drawing.record(), allow_nan=False))
+    assert record["attacks"] == drawing.rows()
+    assert record["params"] == {"bim": params}
+    assert len({tuple(row) for row in drawing.rows()}) == 1
 
 
 def test_on_digits_one_step_flatters_capsules_and_the_drawing_gives_it_away() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,10 @@ from streamlit.testing.v1 import AppTest
 
 import lab
 from lab.defenses.detect import Reconstruction, capsules_of, scores
-from lab.experiments.capsules import TRANSFER, VOTE, WHITE, WORST, Rivals, compare, worst_of
+from lab.experiments.capsules.rivals import TRANSFER, VOTE, WHITE, WORST, Rivals, compare, worst_of
 from lab.experiments.defenses.attackers import Attackers, Detection, detected
-from lab.ui.pages.capsules import page as body
+from lab.ui.pages.capsules import detector, robust
+from lab.ui.pages.capsules.page import PAGE
 from tests.support.pages import open_page, settle, table, verdict
 
 EPS, STEPS = 0.3, 3
@@ -23,16 +25,16 @@ EPS, STEPS = 0.3, 3
 
 @pytest.fixture(autouse=True)
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(body, "SLOW", 1)
-    monkeypatch.setattr(body, "SIZES", 3)
+    monkeypatch.setattr(detector, "SLOW", 1)
+    monkeypatch.setattr(robust, "SIZES", 3)
 
 
 def page(**query: str) -> AppTest:
-    return open_page("capsules", **{"c_count": "20", "c_steps": str(STEPS), **query})
+    return open_page("capsules", **{PAGE.key("count"): "20", PAGE.key("steps"): str(STEPS), **query})
 
 
 def tab(at: AppTest, name: str) -> AppTest:
-    at.session_state["capsules_tabs"] = name
+    at.session_state[PAGE.key("tabs")] = name
     return settle(at)
 
 
@@ -57,7 +59,7 @@ def values(told: Any) -> list[float]:
 
 
 def test_the_verdict_and_the_bars_are_what_the_network_says() -> None:
-    at, model, image = page(c_image_mnist="7"), lab.load_model("mnist/capsnet"), lab.load_data("mnist").rows([7])
+    at, model, image = page(capsules_image_mnist="7"), lab.load_model("mnist/capsnet"), lab.load_data("mnist").rows([7])
     made = lab.attack("bim", model, image.x, model(image.x).argmax(1), eps=EPS, steps=STEPS)
     both = torch.cat([image.x, made.x])
     lengths = capsules_of(model).explore(both).lengths
@@ -77,7 +79,7 @@ def test_the_verdict_and_the_bars_are_what_the_network_says() -> None:
 
 
 def test_the_rate_of_false_alarms_sets_the_threshold() -> None:
-    assert f"threshold of {guarded(0.2).limit:.2f}" in verdict(page(c_rate="20%"))
+    assert f"threshold of {guarded(0.2).limit:.2f}" in verdict(page(capsules_rate="20%"))
     assert guarded(0.2).limit < guarded(0.05).limit
 
 
@@ -100,10 +102,10 @@ def test_a_turned_dimension_changes_the_drawing_and_reset_brings_it_back() -> No
 
     before = told(at)
     assert before.endswith("moved by 0.00")
-    at.slider(key="c_turn_2").set_value(0.5)
+    at.slider(key=PAGE.key("turn_2")).set_value(0.5)
     at = settle(at)
     assert not told(at).endswith("moved by 0.00")
-    at.button(key="turn_reset").click()
+    at.button(key=PAGE.key("turn_reset")).click()
     at = settle(at)
     assert told(at) == before
 
@@ -112,7 +114,7 @@ def test_a_turned_dimension_changes_the_drawing_and_reset_brings_it_back() -> No
 def test_both_networks_under_every_attack_are_shown_as_measured(rival: str) -> None:
     names = ("mnist/capsnet", rival)
     first, second = (lab.load_model(name) for name in names)
-    at = tab(page(c_rival_mnist=second.card.name), "More robust?")
+    at = tab(page(capsules_rival_mnist=second.card.name), "More robust?")
     data = lab.load_data("mnist").rows(slice(0, 20))
     rivals = Rivals(first, second, capsules_of(first), names)
     *_, found = compare(rivals, data.x, data.y, [0, EPS / 2, EPS], steps=STEPS)
@@ -147,6 +149,15 @@ def test_the_detector_is_told_with_the_attacker_who_knows_it() -> None:
 
 
 def test_it_works_on_fashion_too() -> None:
-    at = page(c_task="Fashion-MNIST")
+    at = page(capsules_task="Fashion-MNIST")
     assert "Its drawing" in verdict(at)
-    assert len(tab(at, "How it works").latex) == 5
+    told = next(m.value for m in tab(at, "How it works").markdown if m.value.startswith("**Squash.**"))
+    assert told.count("$$") == 2 * 5
+    assert "{" not in re.sub(r"\$.*?\$", "", told.replace("$$", "$"), flags=re.DOTALL)
+
+
+def test_an_old_link_restores_the_same_settings() -> None:
+    at = page(c_image_mnist="7", c_attack="FGSM", c_rate="20%")
+    assert at.number_input(key=PAGE.key("image_mnist")).value == 7
+    assert at.selectbox(key=PAGE.key("attack")).value == "fgsm"
+    assert at.select_slider(key=PAGE.key("rate")).value == 20

@@ -58,13 +58,14 @@ def reached(
     """
     y = classes_of(model, x).to(x.device)
     for k, key in enumerate(ATTACKS):
-        progress.tell(k / len(ATTACKS), key)
+        part = progress.part(k / len(ATTACKS), (k + 1) / len(ATTACKS), key)
+        part.tell(0.0)
         params = dict(LARGE.get(key, {})) if x.numel() > LARGE_IMAGE else {}
         offered = next((p.choices for p in find_attack(key).params if p.name == "norm"), ())
         if norm in offered:
             params["norm"] = norm
-        result = attack(key, model, x, y, seed=seed, progress=Progress(stop=progress.stop), **params)
-        progress.check()
+        result = attack(key, model, x, y, seed=seed, progress=part, **params)
+        part.check()
         distance = float(result.distance[norm][0]) if bool(result.success[0]) else math.inf
         yield Reached(key, distance, int(result.predictions[0]))
 

@@ -14,8 +14,12 @@ from lab.experiments.clever.score import Sampling, score
 from lab.progress import SILENT, Progress
 from lab.types import Model
 
-PLAIN, MASKED, PASSED = "plain", "masked", "passed"
-"""The network as it is; behind a staircase, with its own gradient; behind it, with the gradient passed by (BPDA)."""
+PLAIN, MASKED, PASSED = (
+    "as it is",
+    "behind a staircase, with its own gradient",
+    "behind a staircase, gradient passed by (BPDA)",
+)
+"""The three networks."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +68,7 @@ def steps(
     for k, (name, network) in enumerate(networks.items()):
         part = progress.part(k / 3, (k + 1) / 3, name)
         scores = score(network, x, sampling, target, part.part(0.0, 0.6))
-        part.tell(0.6, "deepfool")
-        found = attack("deepfool", network, x, seen, progress=Progress(stop=part.stop))
+        result = attack("deepfool", network, x, seen, progress=part.part(0.6, 1.0, "deepfool"))
         part.check()
-        distance = float(found.distance[sampling.norm][0]) if bool(found.success[0]) else math.inf
+        distance = float(result.distance[sampling.norm][0]) if bool(result.success[0]) else math.inf
         yield Step(name, float(scores.location[0, 0]), float(scores.scores[0]), distance)

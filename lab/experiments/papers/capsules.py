@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from lab.attacks import attack
 from lab.defenses.detect import Reconstruction, capsules_of
-from lab.experiments.capsules import Rivals, Votes, compare, worst_of
+from lab.experiments.capsules.rivals import Rivals, Votes, compare, worst_of
 from lab.experiments.defenses.attackers import Attackers, detected
 from lab.experiments.papers.defenses import of_detection
 from lab.experiments.papers.experiment import Bench, Experiment, Figure, share_of

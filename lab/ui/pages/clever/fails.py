@@ -8,19 +8,13 @@ from collections.abc import Iterator
 import streamlit as st
 
 from lab.experiments.clever.estimate import Estimate
-from lab.experiments.clever.staircase import MASKED, PASSED, PLAIN, Step, steps
+from lab.experiments.clever.staircase import Step, steps
 from lab.figures.clever import written
 from lab.progress import Progress
 from lab.ui.pages.clever.setup import NAME, Setup, nearest_target, target_name
 from lab.ui.shell import cache
 from lab.ui.shell.jobs import answer
 from lab.ui.shell.prose import prose
-
-NETWORKS = {
-    PLAIN: "as it is",
-    MASKED: "behind a staircase, with its own gradient",
-    PASSED: "behind a staircase, gradient passed by (BPDA)",
-}
 
 
 def fails(setup: Setup, result: Estimate) -> None:
@@ -50,7 +44,7 @@ def fails(setup: Setup, result: Estimate) -> None:
         return
     rows = [
         {
-            "network": NETWORKS[step.network],
+            "network": step.network,
             "largest gradient": f"{step.location:.4g}",
             f"CLEVER, to {target_name(result, column)}": written(step.score, setup.norm)
             + (" (the radius)" if step.score >= setup.sampling.radius else ""),
