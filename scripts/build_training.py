@@ -20,20 +20,20 @@ TASKS = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST"}
 
 def main() -> None:
     """Trains once for each data set, and writes the file."""
-    told = {}
+    records = {}
     for task, name in TASKS.items():
         at = AppTest.from_file("../app.py", default_timeout=120)
-        at.query_params["d_view"], at.query_params["t_task"] = "Adversarial training", name
+        at.query_params["defenses_view"], at.query_params["training_task"] = "Adversarial training", name
         at.switch_page("pages/defenses.py").run()
-        at.button(key="t_train").click().run()
+        at.button(key="training_train").click().run()
         while at.session_state["_jobs"]:
             time.sleep(2)
             at.run()
-        (course,) = at.session_state["_courses"].values()
-        told[task] = {"plan": asdict(course.plan), "epochs": [asdict(epoch) for epoch in course.epochs]}
-        sys.stdout.write(f"{name}: {course.epochs[-1].validation}\n")
+        (run,) = at.session_state["_trainings"].values()
+        records[task] = {"plan": asdict(run.plan), "epochs": [asdict(epoch) for epoch in run.epochs]}
+        sys.stdout.write(f"{name}: {run.epochs[-1].validation}\n")
     path = ASSETS / "overview" / "training.json"
-    path.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(records, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

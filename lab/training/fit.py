@@ -186,7 +186,8 @@ def fit(
         validate: images to measure on after each epoch; never used for training.
         attack: eps, alpha and steps of the PGD to measure robust accuracy with on the validation images.
         checkpoint: file to write after each epoch, and to resume from if it exists.
-        progress: hears of every batch; where the work is to stop, the generator ends without the unfinished epoch.
+        progress: hears of every batch, and of the pace of this run; where the work is to stop, the generator ends
+            without the unfinished epoch.
         **settings: fields of `Settings`: epochs, batch, lr, seed, optimiser, schedule, weight_average, ...
 
     Yields:
@@ -209,9 +210,13 @@ def fit(
     if run.last is not None and run.finished:
         _finish(run)
         yield run.last
+    start, began = run.done, time.perf_counter()
     while not run.finished:
+        left, done = chosen.epochs - start, run.done - start
+        pace = (f"{(time.perf_counter() - began) / done:.1f} s each",) if done else ()
+        part = progress.part(done / left, (done + 1) / left, f"epoch {run.done + 1} of {chosen.epochs}", *pace)
         before = copy.deepcopy(run.average.state_dict()) if isinstance(rule, Watching) and run.done else None
-        epoch = _epoch(run, x, y, rule, augment or Augment(), progress)
+        epoch = _epoch(run, x, y, rule, augment or Augment(), part)
         if epoch is None:
             return
         run.last = epoch = _measure(run, epoch, rule, (x, y), validate, attack)
@@ -274,7 +279,7 @@ def _epoch(run: _Run, x: Tensor, y: Tensor, rule: Rule, augment: Augment, progre
         for i, chosen in enumerate(batches):
             share = (run.done + i / len(batches)) / s.epochs
             try:
-                progress.tell(share, f"epoch {run.done + 1} of {s.epochs}")
+                progress.tell(i / len(batches))
             except Cancelled:
                 return None
             for group in run.optimiser.param_groups:

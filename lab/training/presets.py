@@ -16,7 +16,7 @@ class Preset:
     Attributes:
         name: for a person.
         rule: its name in `lab.training.recipe.RULES`.
-        about: what it does, in one sentence.
+        summary: what it does, in one sentence.
         source: authors and year.
         arxiv: number of the paper.
         fixed: values of the rule's parameters that make it this way.
@@ -26,7 +26,7 @@ class Preset:
 
     name: str
     rule: str
-    about: str
+    summary: str
     source: str
     arxiv: str
     fixed: Mapping[str, Value] = field(default_factory=dict)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import copy
-import math
 import shutil
 import tempfile
-import time
 import weakref
-from collections.abc import Callable, Hashable, Mapping
-from dataclasses import asdict, astuple, dataclass, field, fields
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,7 @@ from lab.data.official import CLASSES
 from lab.data.training import training_subset
 from lab.models.nets import build, count_parameters
 from lab.params import Value
-from lab.progress import Progress
+from lab.progress import SILENT, Progress
 from lab.training.fit import Epoch, fit
 from lab.training.measure import clean_accuracy, pgd_accuracy
 from lab.training.presets import PRESETS
@@ -43,8 +41,8 @@ class Plan:
         task: "mnist" or "fashion_mnist".
         source: of the images, as in `lab.data.training`.
         net: architecture in `lab.models.nets.NETS`.
-        way: in WAYS.
-        params: values of `Way.params`.
+        preset: of the rule, in PRESETS.
+        params: values of `Preset.params`.
         eps: of the rule, and of the attacks that measure.
         epochs: how many.
         images: how many to train on.
@@ -55,7 +53,7 @@ class Plan:
     task: str
     source: str
     net: str
-    way: str
+    preset: str
     params: tuple[tuple[str, Value], ...]
     eps: float
     epochs: int
@@ -64,14 +62,9 @@ class Plan:
     seed: int
 
     @property
-    def key(self) -> Hashable:
-        """What the trained net depends on."""
-        return astuple(self)
-
-    @property
     def rule(self) -> Rule:
         """The loss that is descended."""
-        kind, values = RULES[PRESETS[self.way].rule], {**PRESETS[self.way].fixed, **dict(self.params)}
+        kind, values = RULES[PRESETS[self.preset].rule], {**PRESETS[self.preset].fixed, **dict(self.params)}
         if any(f.name == "eps" for f in fields(kind)):
             values["eps"] = self.eps
         rule: Rule = kind(**values)
@@ -95,11 +88,6 @@ class Trained:
     net: nn.Module | None
 
     @property
-    def key(self) -> Hashable:
-        """What further results depend on."""
-        return self.plan.key, len(self.epochs)
-
-    @property
     def finished(self) -> bool:
         """Whether no epoch is to come."""
         return bool(self.epochs) and (bool(self.epochs[-1].note) or len(self.epochs) == self.plan.epochs)
@@ -114,6 +102,20 @@ class Trained:
         """Whether the last epoch shows catastrophic overfitting."""
         last = self.epochs[-1].validation if self.epochs else {"fgsm": 0.0, "robust": 0.0}
         return overfitted(last["fgsm"], last["robust"])
+
+    def record(self) -> dict[str, Any]:
+        """What was asked for, what it was trained on, and every epoch."""
+        return {
+            "plan": asdict(self.plan),
+            "data": self.text,
+            "finished": self.finished,
+            "epochs": [asdict(epoch) for epoch in self.epochs],
+        }
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The epochs."""
+        names = ("number", "loss", "accuracy", "lr", "seconds")
+        return [{name: getattr(e, name) for name in names} | dict(e.validation) | {"note": e.note} for e in self.epochs]
 
 
 class Folder:
@@ -133,33 +135,25 @@ class TrainingRun:
     epochs: list[Epoch] = field(default_factory=list)
     net: nn.Module | None = None
 
-    def run(self, watch: Callable[[Trained, float, str], bool]) -> Trained:
+    def run(self, progress: Progress = SILENT) -> Iterator[Trained]:
         """Trains, or goes on where it was stopped; the weights at the end are the same.
 
         Args:
-            watch: called before every batch with what there is so far, the share of this run that is done, and what is
-                being done, for a person; once it answers True, the run ends without the unfinished epoch.
+            progress: hears of every batch; where it stops the work, the unfinished epoch is left out.
+
+        Yields:
+            What there is at the beginning, and after every epoch.
 
         Raises:
             DataError: if the images are not there.
             ModelError: if the loss becomes NaN or infinite.
         """
-        plan, before, asked = self.plan, len(self.epochs), 0
+        plan = self.plan
+        progress.tell(0.0, "loading the images")
         data = training_subset(plan.task, plan.source, plan.images)
         channels, height, width = data.train.x.shape[1:]
         net = build(plan.net, (channels, height, width), len(CLASSES[plan.task]), seed=plan.seed)
-        batches = math.ceil(len(data.train) / SETTINGS["batch"]) * (plan.epochs - before)
-        so_far, started = Trained(plan, data.text, tuple(self.epochs), self.net), time.perf_counter()
-
-        def stop() -> bool:
-            nonlocal asked
-            asked += 1
-            done = len(self.epochs) - before
-            pace = f", {(time.perf_counter() - started) / asked * batches / (plan.epochs - before):.1f} s each"
-            return watch(
-                so_far, (asked - 1) / batches, f"epoch {before + done + 1} of {plan.epochs}" + pace * bool(done)
-            )
-
+        yield Trained(plan, data.text, tuple(self.epochs), self.net)
         for epoch in fit(
             net,
             data.train,
@@ -167,7 +161,7 @@ class TrainingRun:
             validate=data.held.rows(slice(0, MEASURED)),
             attack={"eps": plan.eps, "alpha": plan.eps / 4, "steps": STEPS},
             checkpoint=self.folder.path / "checkpoint.safetensors",
-            progress=Progress(stop=stop),
+            progress=progress,
             epochs=plan.epochs,
             lr=plan.lr,
             seed=plan.seed,
@@ -176,24 +170,23 @@ class TrainingRun:
             if epoch.number > len(self.epochs):
                 self.epochs.append(epoch)
             self.net = copy.deepcopy(net).eval().requires_grad_(False)
-            so_far = Trained(plan, data.text, tuple(self.epochs), self.net)
-        return so_far
+            yield Trained(plan, data.text, tuple(self.epochs), self.net)
 
 
-def card(found: Trained, net: nn.Module, name: str, summary: str) -> dict[str, Any]:
+def card(trained: Trained, net: nn.Module, name: str, summary: str) -> dict[str, Any]:
     """What there is to say of a trained net, measured now on held images; ready for JSON and `card_of`.
 
     Args:
-        found: how it was trained.
+        trained: how it was trained.
         net: the net, which is not changed.
         name: for a person.
         summary: one sentence.
     """
-    plan = found.plan
+    plan = trained.plan
     held, device = training_subset(plan.task, plan.source, plan.images).held, next(net.parameters()).device
     x, y = held.x.to(device), held.y.to(device)
     robust = pgd_accuracy(net, x[:MEASURED], y[:MEASURED], eps=plan.eps, seed=plan.seed)
-    epoch = found.kept.number
+    epoch = trained.kept.number
     return {
         "key": f"{plan.task}/own",
         "name": name,
@@ -203,14 +196,14 @@ def card(found: Trained, net: nn.Module, name: str, summary: str) -> dict[str, A
         "input_shape": list(x.shape[1:]),
         "classes": list(CLASSES[plan.task]),
         "parameters": count_parameters(net),
-        "rule": {"name": PRESETS[plan.way].rule, **PRESETS[plan.way].fixed, **dict(plan.params)},
+        "rule": {"name": PRESETS[plan.preset].rule, **PRESETS[plan.preset].fixed, **dict(plan.params)},
         "eps": plan.eps,
         "accuracy": clean_accuracy(net, x, y),
         "accuracy_n": len(y),
         "accuracy_note": f"on {len(y):,} held-out images",
         "robust": [asdict(robust) | {"notes": f"{robust.notes}; held-out images"}],
         "training": {"epochs": epoch, "planned": plan.epochs, "lr": plan.lr, **SETTINGS},
-        "data": found.text,
+        "data": trained.text,
         "seed": plan.seed,
         "command": f"{epoch} epochs on the Defenses page, seed {plan.seed}",
         "licence": "as this repository; trained by it from scratch",

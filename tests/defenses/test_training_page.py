@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import OrderedDict
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -15,27 +16,30 @@ from streamlit.testing.v1 import AppTest
 import lab
 from lab.assets import ASSETS
 from lab.models import catalog
+from lab.models import trained as trained_models
 from lab.models.cards import Card
 from lab.models.weights import save_weights
 from lab.training import session
 from lab.training.fit import Epoch, fit
+from lab.ui.pages.defenses.training.page import PAGE
 from tests.support.pages import ROOT, settle, verdict
 
-QUERY = {"t_net": "Fully connected, 100-100", "t_rule": "FGSM half and half", "t_epochs": "2"}
-IMAGES = "t_images_mnist_bundled"
+KEY = PAGE.key
+QUERY = {KEY("net"): "Fully connected, 100-100", KEY("rule"): "FGSM half and half", KEY("epochs"): "2"}
+IMAGES = KEY("images_mnist_bundled")
 
 
 @pytest.fixture(autouse=True)
 def light(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session, "MEASURED", 50)
-    monkeypatch.setattr(catalog, "_own", type(catalog._own)())
+    monkeypatch.setattr(trained_models, "_own", OrderedDict())
     monkeypatch.delenv("LAB_DATA", raising=False)
 
 
 def script() -> None:
-    from lab.ui.pages.defenses.training import view
+    from lab.ui.pages.defenses.training.page import PAGE
 
-    view()
+    PAGE.draw_within()
 
 
 def opened() -> AppTest:
@@ -48,7 +52,7 @@ def opened() -> AppTest:
 
 def trained() -> AppTest:
     at = opened()
-    at.button(key="t_train").click()
+    at.button(key=KEY("train")).click()
     return settle(at)
 
 
@@ -62,7 +66,7 @@ NAMES = {"clean": "clean", "fgsm": "under FGSM", "robust": "under PGD"}
 
 
 def weights(at: AppTest) -> list[torch.Tensor]:
-    (kept,) = at.session_state["_courses"].values()
+    (kept,) = at.session_state["_trainings"].values()
     return list(kept.net.state_dict().values())
 
 
@@ -75,7 +79,7 @@ def test_a_person_who_lands_sees_what_the_zoo_is_worth_a_recorded_run_and_nothin
     assert lines(at) == shown
     told = next(m.value for m in at.markdown if m.value.startswith("**Recorded"))
     assert f"**{shown['under PGD'][-1]:.0%}** under PGD" in told
-    assert "_courses" not in at.session_state
+    assert "_trainings" not in at.session_state
     wanted = {f"**{kind}: {what}**" for kind in ("Standard", "Robust") for what in ("attacked", "the change")}
     assert wanted <= {m.value for m in at.markdown}
 
@@ -84,7 +88,7 @@ def test_two_epochs_give_two_points_a_line_and_the_verdict_tells_the_last() -> N
     at = trained()
     found = lines(at)
     assert {name: len(y) for name, y in found.items()} == {"clean": 2, "under FGSM": 2, "under PGD": 2}
-    (kept,) = at.session_state["_courses"].values()
+    (kept,) = at.session_state["_trainings"].values()
     assert found["under PGD"] == [e.validation["robust"] for e in kept.epochs]
     assert f"**{found['clean'][1]:.0%}** of held-out images right" in verdict(at)
     assert f"**{found['under PGD'][1]:.0%}** under PGD" in verdict(at)
@@ -102,20 +106,20 @@ def test_a_stopped_training_resumes_to_the_same_weights(monkeypatch: pytest.Monk
     assert "Stopped after epoch 1 of 2" in verdict(at)
     assert len(lines(at)["clean"]) == 1
     monkeypatch.setattr(session, "fit", fit)
-    at.button(key="t_resume").click()
+    at.button(key=KEY("resume")).click()
     at = settle(at)
     assert lines(at) == lines(whole)
     assert all(torch.equal(a, b) for a, b in zip(weights(at), weights(whole), strict=True))
-    assert not any(b.key == "t_resume" for b in at.button)
+    assert not any(b.key == KEY("resume") for b in at.button)
 
 
 def test_a_saved_net_can_be_picked_in_this_session_and_in_no_other() -> None:
     at = trained()
-    at.text_input(key="t_name").set_value("first *try*")
-    at.button(key="t_save").click()
+    at.text_input(key=KEY("name")).set_value("first *try*")
+    at.button(key=KEY("save")).click()
     at = settle(at)
     (key,) = at.session_state["_own"]
-    card = catalog.find(key).card()
+    card = catalog.find_model(key).card()
     assert card.name == "My: first try"
     assert any("Saved as **My: first try**" in s.value for s in at.success)
     assert card.robust[0].eps == pytest.approx(0.3)
@@ -140,11 +144,11 @@ def test_a_saved_net_can_be_picked_in_this_session_and_in_no_other() -> None:
 
 def test_the_files_of_a_saved_net_load_again(tmp_path: Path) -> None:
     at = trained()
-    at.button(key="t_save").click()
+    at.button(key=KEY("save")).click()
     at = settle(at)
     (key,) = at.session_state["_own"]
-    card = catalog.find(key).card()
-    (kept,) = at.session_state["_courses"].values()
+    card = catalog.find_model(key).card()
+    (kept,) = at.session_state["_trainings"].values()
     save_weights(kept.net, tmp_path / "mine.safetensors")
     (tmp_path / "mine.json").write_text(json.dumps(card.details))
     again = catalog.load_shipped(tmp_path / "mine.safetensors")
@@ -173,7 +177,7 @@ def test_the_presets_set_the_rule_and_train(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(session, "fit", none)
     at = opened()
     for k in range(2):
-        at.button(key=f"t_preset_{k}").click()
+        at.button(key=KEY(f"preset_{k}")).click()
         at = settle(at)
     assert len(asked) == 2
     assert "Stopped before the first epoch was done" in verdict(at)

@@ -7,6 +7,7 @@ import torch
 
 from lab.data.training import BUNDLED, training_subset
 from lab.models.catalog import card_of
+from lab.progress import Progress
 from lab.training import session
 from lab.training.fit import Epoch
 from lab.training.measure import clean_accuracy
@@ -23,7 +24,7 @@ def few(monkeypatch):
 
 def plan(way="fgsm", **changes):
     params = tuple((p.name, p.default) for p in PRESETS[way].params)
-    about = {"task": "mnist", "source": BUNDLED, "net": "mlp", "way": way, "params": params, "eps": 0.25}
+    about = {"task": "mnist", "source": BUNDLED, "net": "mlp", "preset": way, "params": params, "eps": 0.25}
     return Plan(**about | {"epochs": 3, "images": 2000, "lr": 0.005, "seed": 0} | changes)
 
 
@@ -41,7 +42,7 @@ def test_every_way_is_a_rule_at_the_chosen_size(way):
 
 
 def test_training_on_single_steps_alone_masks():
-    found = TrainingRun(plan()).run(lambda *_: False)
+    *_, found = TrainingRun(plan()).run()
     assert found.finished
     assert found.overfitted
     assert found.epochs[-1].validation["clean"] > 0.85
@@ -49,29 +50,35 @@ def test_training_on_single_steps_alone_masks():
 
 
 def test_a_run_tells_how_far_it_is_and_stops_when_asked():
-    told, run = [], TrainingRun(plan("standard", images=320, epochs=2))
-
-    def watch(so_far, share, message):
-        told.append((len(so_far.epochs), share, message))
-        return len(told) > 13
-
-    found = run.run(watch)
-    assert [n for n, _, _ in told] == [0] * 10 + [1] * 4
-    assert [share for _, share, _ in told] == [k / 20 for k in range(14)]
-    assert told[0][2] == "epoch 1 of 2"
-    assert told[-1][2].startswith("epoch 2 of 2, ")
-    assert not found.finished
-    assert len(found.epochs) == 1
-    assert run.run(lambda *_: False).finished
+    heard, run = [], TrainingRun(plan("standard", images=320, epochs=2))
+    progress = Progress(lambda share, what: heard.append((share, what)), lambda: len(heard) > 14)
+    parts = list(run.run(progress))
+    assert [len(p.epochs) for p in parts] == [0, 1]
+    (share, what), *batches = heard
+    assert (share, what) == (0.0, ("loading the images",))
+    assert [share for share, _ in batches] == pytest.approx([k / 20 for k in range(14)])
+    assert batches[0][1] == ("epoch 1 of 2",)
+    assert batches[-1][1][0] == "epoch 2 of 2"
+    assert batches[-1][1][1].endswith(" s each")
+    assert not parts[-1].finished
+    *_, resumed = run.run()
+    assert resumed.finished
     whole = TrainingRun(run.plan)
-    whole.run(lambda *_: False)
+    list(whole.run())
     assert all(torch.equal(a, b) for a, b in zip(run.net.parameters(), whole.net.parameters(), strict=True))
-    assert run.run(lambda *_: False).epochs == tuple(run.epochs)
+    *_, again = run.run()
+    assert again.epochs == tuple(run.epochs)
+    record = json.loads(json.dumps(again.record()))
+    assert record["plan"]["preset"] == "standard"
+    assert record["finished"]
+    assert [e["validation"] for e in record["epochs"]] == [dict(e.validation) for e in again.epochs]
+    assert [row["number"] for row in again.rows()] == [1, 2]
+    assert {"clean", "fgsm", "robust", "loss"} <= set(again.rows()[0])
 
 
-def test_the_checkpoint_goes_with_the_course():
+def test_the_checkpoint_goes_with_the_run():
     run = TrainingRun(plan("standard", images=64, epochs=1))
-    run.run(lambda *_: False)
+    list(run.run())
     folder = run.folder.path
     assert list(folder.iterdir())
     del run
@@ -79,7 +86,7 @@ def test_the_checkpoint_goes_with_the_course():
 
 
 def test_the_card_says_what_was_measured():
-    found = TrainingRun(plan("standard", images=320, epochs=1)).run(lambda *_: False)
+    *_, found = TrainingRun(plan("standard", images=320, epochs=1)).run()
     told = json.loads(json.dumps(card(found, found.net, "mine", "A net.")))
     about = card_of(told)
     held = training_subset("mnist").held
@@ -104,4 +111,4 @@ def test_what_is_kept_of_a_training_that_was_ended():
 
 def test_unknown_settings_are_refused():
     with pytest.raises(ParamError, match="lr must lie between"):
-        TrainingRun(plan(lr=20.0)).run(lambda *_: False)
+        list(TrainingRun(plan(lr=20.0)).run())

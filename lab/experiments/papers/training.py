@@ -75,8 +75,9 @@ def measure(case: Case, bench: Bench) -> Iterator[Figure | Details]:
     settings = dict(case.settings)
     if bench.quick:
         images, settings["epochs"] = images.rows(slice(0, 2000)), 1
-    for epoch in fit(net, images, case.rule, **settings):
-        bench.progress.tell(0.9 * epoch.number / epoch.of, f"epoch {epoch.number} of {epoch.of}")
+    for _ in fit(net, images, case.rule, progress=bench.progress.part(0.0, 0.9), **settings):
+        pass
+    bench.progress.check()
     net.requires_grad_(False)
     test = bench.images("mnist", "official_test", 0, 10_000)
     with torch.no_grad():
