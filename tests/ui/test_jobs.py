@@ -9,19 +9,21 @@ from streamlit.testing.v1 import AppTest
 
 
 def counting() -> None:
+    import time
+
     import streamlit as st
 
     from lab.ui.shell import jobs
 
     asked, counted = st.session_state.get("asked", 2), st.session_state.setdefault("counted", [])
 
-    def work(job: jobs.Job) -> int:
+    def work(progress):
         counted.append(asked)
-        while asked == 1 and not job.cancelled():  # the first question takes for ever
-            job.stop.wait(0.01)
-        return 10 * asked
+        while asked == 1 and not progress.cancelled:  # the first question takes for ever
+            time.sleep(0.01)
+        yield 10 * asked
 
-    st.text(f"answer {jobs.outcome('slot', asked, 'Counting', work)}")
+    st.text(f"answer {jobs.answer('slot', asked, 'Counting', work)}")
 
 
 def stopping() -> None:

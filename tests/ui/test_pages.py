@@ -16,6 +16,7 @@ from streamlit.testing.v1 import AppTest
 import lab
 from lab.attacks import CATALOG
 from lab.experiments.attack.run import AttackRun
+from lab.progress import Cancelled
 from lab.types import Access
 from lab.ui.pages.compare.setup import Both
 from lab.ui.parts.result import SLOT
@@ -417,11 +418,12 @@ def test_a_model_without_weights_says_so_in_a_sentence(monkeypatch: pytest.Monke
 def test_the_newest_request_wins_and_cancel_stops() -> None:
     """A job that is replaced or cancelled ends at its next report."""
     job = jobs.Job("x", 1)
-    job.tell(0.5, "half")
+    job.progress.part(0.5, 1.0, "mnist/softmax").tell(0.0, "loading the model")
     assert job.share == 0.5
+    assert job.message == "Softmax regression, loading the model"
     job.stop.set()
-    with pytest.raises(jobs.Cancelled):
-        job.tell(0.6)
+    with pytest.raises(Cancelled):
+        job.progress.tell(0.6)
 
 
 def test_a_job_that_nobody_watches_ends(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol, TypeVar
 
 import streamlit as st
 
 from lab.experiments.attack.run import AttackRun, run_attack
 from lab.figures.attack import scaled
 from lab.figures.film import Kind
-from lab.models.cards import Classifier
 from lab.progress import Progress
 from lab.types import Access
 from lab.ui.parts.scenario import Scenario
 from lab.ui.parts.tiles import Tile
 from lab.ui.shell import cache
-from lab.ui.shell.jobs import Job, answer, forget
+from lab.ui.shell.jobs import answer, forget
 
 SLOT = "attack"
 """Where the session keeps the attacks, so that what one page has computed is there for the others."""
@@ -138,51 +136,3 @@ def measures(run: AttackRun) -> tuple[Measure, ...]:
             "Forward and backward passes of the model that the attack used: a forward pass is one query.",
         ),
     )
-
-
-class Keyed(Protocol):
-    """Anything whose result is known by a key."""
-
-    @property
-    def key(self) -> Hashable:
-        """What the result depends on."""
-
-
-K = TypeVar("K", bound=Keyed)
-
-
-def run_button(wanted: K | None, slot: str, label: str, forget: Callable[[K], None]) -> K | None:
-    """Draws Run; returns what is to be shown: what was asked for at the last run, at first what the page asks for.
-
-    Args:
-        wanted: what the settings ask for now; None where they cannot be used.
-        slot: the page's name in the session.
-        label: of the button.
-        forget: drops the results of a wanted thing, so that Run computes them anew.
-    """
-    with st.sidebar:
-        pressed = st.button(label, type="primary", key="run", width="stretch", disabled=wanted is None)
-        live = st.toggle("Run at every change", key="live", persist_state="session")
-    applied: K | None = st.session_state.get(f"_applied_{slot}")
-    changed = wanted is not None and applied is not None and wanted.key != applied.key
-    if changed and not (pressed or live):
-        note, button = st.columns([4, 1], vertical_alignment="center")
-        note.info("The settings have changed since this result.", icon=":material/info:")
-        pressed = button.button("Run", key="run_here", width="stretch")
-    if wanted is not None and pressed:
-        forget(wanted)
-    if wanted is not None and (pressed or live or applied is None):
-        st.session_state[f"_applied_{slot}"] = applied = wanted
-        changed = False
-    st.session_state["_changed"] = changed
-    return applied
-
-
-def load(key: str, job: Job) -> Classifier:
-    """The model, with its progress told where its weights have to be fetched."""
-    return cache.model(key, job.progress)
-
-
-def load_all(keys: Sequence[str], job: Job) -> dict[str, Classifier]:
-    """Models by key; the first tenth of the job."""
-    return cache.models(keys, job.progress.part(0.0, 0.1))

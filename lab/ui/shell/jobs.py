@@ -1,6 +1,6 @@
 """Long work off the page's thread: one worker per device and lane, progress, cancel, a session's newest request wins.
 
-A job computes in the worker and never touches Streamlit. The page asks for its outcome at every run; while the job is
+A job computes in the worker and never touches Streamlit. The page asks for its answer at every run; while the job is
 at work, a fragment draws its progress and runs the page once more when it ends.
 """
 
@@ -36,8 +36,7 @@ UNWATCHED = 180.0
 class Job:
     """One piece of work: what the worker tells of it, and whether it is to stop.
 
-    Where the worker is inside a call that cannot report, `poll` finds the share that is done from outside. `partial` is
-    what there is so far, where that can be shown; it is what is left when the job is stopped.
+    `partial` is what there is so far; it is what is left when the job is stopped.
     """
 
     label: str
@@ -49,22 +48,11 @@ class Job:
     seen: float = field(default_factory=time.monotonic)
     stop: Event = field(default_factory=Event)
     future: Future[Any] | None = None
-    poll: Callable[[], float] | None = None
     partial: Any = None
 
     def cancelled(self) -> bool:
         """Whether the job is to end now: stopped by the person, replaced, or watched by nobody."""
         return self.stop.is_set() or time.monotonic() - self.seen > UNWATCHED
-
-    def tell(self, share: float, message: str = "") -> None:
-        """Reports progress from the worker.
-
-        Raises:
-            Cancelled: when the job is to end.
-        """
-        self.share, self.message = share, message or self.message
-        if self.cancelled():
-            raise Cancelled
 
     @property
     def progress(self) -> Progress:
@@ -74,6 +62,17 @@ class Job:
             self.share, self.message = share, ", ".join(dict.fromkeys(map(name_of, what)))
 
         return Progress(hear, self.cancelled)
+
+    def run(self, work: Callable[[Progress], Iterator[T]]) -> T:
+        """Does the work, in the worker; what it yields last is the answer.
+
+        Raises:
+            Cancelled: where it was stopped.
+        """
+        for so_far in work(self.progress):
+            self.partial = so_far
+        self.progress.check()  # work that was stopped may end with what it has
+        return cast("T", self.partial)
 
     def wait(self, seconds: float) -> bool:
         """Whether the job has ended, after waiting for it for at most that long."""
@@ -88,7 +87,7 @@ class Job:
     @property
     def done(self) -> float:
         """The share that is done, 0 to 1."""
-        return min(1.0, self.poll() if self.poll else self.share)
+        return min(1.0, self.share)
 
     @property
     def left(self) -> float | None:
@@ -110,25 +109,25 @@ def _jobs() -> dict[str, Job]:
     return cast("dict[str, Job]", st.session_state.setdefault("_jobs", {}))
 
 
-def outcome(
+def answer(
     slot: str,
     key: Hashable,
     label: str,
-    work: Callable[[Job], T],
+    work: Callable[[Progress], Iterator[T]],
     live: Callable[[T], None] | None = None,
     lane: str = "",
 ) -> T | None:
-    """The result of `work` for this key: at once where the session has it, else None while a job computes it.
+    """The last thing that `work` yields for this key: at once where the session has it, else None while it is at work.
 
-    Shows progress with a cancel button, or why there is no result. Of a job that was stopped, the result is what it had
-    put into `partial`.
+    Shows progress with a cancel button, or why there is no answer. Of work that was stopped, the answer is what it had
+    yielded by then.
 
     Args:
         slot: which place of the page asks.
-        key: what the result depends on.
+        key: what the answer depends on.
         label: what is being done, for a person.
-        work: computes the result in the worker; reports through the job and must not use Streamlit.
-        live: draws what there is so far while the job is at work.
+        work: yields what it has so far, at last the answer; runs in the worker and must not use Streamlit.
+        live: draws what there is so far while the work goes on.
         lane: of the work; each has a worker of its own, so that what takes minutes holds up nothing that takes seconds.
     """
     results, jobs = _results(), _jobs()
@@ -142,7 +141,7 @@ def outcome(
                 other.stop.set()
                 del jobs[name]
         job = jobs[slot] = Job(label, key, lane)
-        job.future = _worker(devices.pick().type, lane).submit(work, job)
+        job.future = _worker(devices.pick().type, lane).submit(job.run, work)
     job.seen = time.monotonic()
     if not job.wait(AT_ONCE):
         _progress(slot, live)
@@ -150,39 +149,8 @@ def outcome(
     return cast("T | None", _take(slot, job))
 
 
-def answer(
-    slot: str,
-    key: Hashable,
-    label: str,
-    work: Callable[[Progress], Iterator[T]],
-    live: Callable[[T], None] | None = None,
-    lane: str = "",
-) -> T | None:
-    """The last thing that `work` yields for this key: at once where the session has it, else None while it is at work.
-
-    Shows progress with a cancel button, or why there is no result. Of work that was stopped, the answer is what it had
-    yielded by then.
-
-    Args:
-        slot: which place of the page asks.
-        key: what the answer depends on.
-        label: what is being done, for a person.
-        work: yields what it has so far, at last the answer; runs in the worker and must not use Streamlit.
-        live: draws what there is so far while the work goes on.
-        lane: of the work; each has a worker of its own, so that what takes minutes holds up nothing that takes seconds.
-    """
-
-    def run(job: Job) -> T:
-        for so_far in work(job.progress):
-            job.partial = so_far
-        job.progress.check()  # work that was stopped may end with what it has
-        return cast("T", job.partial)
-
-    return outcome(slot, key, label, run, live, lane)
-
-
 def forget(slot: str, key: Hashable) -> None:
-    """Drops the job and the result of a slot and key, so that the next `outcome` computes anew."""
+    """Drops the job and the result of a slot and key, so that the next `answer` computes anew."""
     job = _jobs().get(slot)
     if job is not None and job.key == key:
         job.stop.set()
