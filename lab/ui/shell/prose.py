@@ -21,7 +21,7 @@ def sections(page: str) -> Mapping[str, str]:
 
 
 def prose(page: str, section: str, **values: object) -> str:
-    """One section of a page's how.md as Markdown, every line of a paragraph joined.
+    """One section of a page's how.md, as Markdown.
 
     Args:
         page: the folder of the page.
