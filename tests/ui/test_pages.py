@@ -337,6 +337,17 @@ def test_a_nonsense_link_to_compare_is_told() -> None:
     assert "compare_b_candidates “-1”" in at.warning[0].value
 
 
+def test_old_links_restore_their_attacks_under_their_present_names() -> None:
+    at = open_page("compare", model=BOTH["model"], a_attack="FGSM", a_eps="52/255", b_attack="DeepFool")
+    assert at.selectbox(key="compare_a_attack").value == "fgsm"
+    assert at.select_slider(key="compare_a_eps").value == 52
+    assert at.selectbox(key="compare_b_attack").value == "deepfool"
+    at = open_page("representations", model=BOTH["model"], r_attack="FGSM", r_eps="52/255")
+    assert at.selectbox(key="representations_attack").value == "fgsm"
+    assert at.select_slider(key="representations_eps").value == 52
+    assert not at.warning
+
+
 def file(make: Callable[[io.BytesIO], object]) -> bytes:
     held = io.BytesIO()
     make(held)
