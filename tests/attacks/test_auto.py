@@ -1,5 +1,6 @@
 """AutoAttack: its stages, what each of them broke, and that it is at least as strong as each of its parts."""
 
+import pytest
 import torch
 from torch import nn
 
@@ -77,3 +78,18 @@ def test_large_logits_hide_nothing():
     plain = lab.attack("apgd", model, x, y, eps=0.03, loss="dlr").success
     assert torch.equal(lab.attack("apgd", Scaled(model), x, y, eps=0.03, loss="dlr").success, plain)
     assert plain.any()
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_steps_halve_where_the_loss_has_stopped_rising(norm):
+    """The loss has its top inside the ball: whole steps jump over it for ever, halved ones come to it."""
+    x, top = torch.full((2, 1, 2, 2), 0.5), torch.tensor([0.57, 0.41]).view(2, 1, 1, 1)
+
+    def model(z):
+        gap = -1 - 10 * (z - (top if len(z) == 2 else top[:1])).square().sum((1, 2, 3))
+        return torch.stack([-gap, torch.zeros_like(gap)], 1)
+
+    result = lab.attack("apgd", model, x, 0, eps=0.3, norm=norm, steps=100, trace=True)
+    losses = torch.stack([f.loss for f in result.frames])
+    best = -torch.nn.functional.logsigmoid(torch.tensor(1.0))
+    assert (losses[-5:] > best - 1e-3).all()

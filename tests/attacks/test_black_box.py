@@ -198,3 +198,10 @@ def test_squares_reach_every_corner_of_the_budget():
         best = (model.w[1 - y[:2]] - model.w[y[:2]]).sign() * 0.01
     agree = ((result.x - x[:2]).flatten(1) * best > 0).double().mean(1)
     assert (agree > 0.95).all()
+
+
+@pytest.mark.parametrize("steps", [100, 1000, 10_000])
+def test_squares_shrink_over_the_whole_of_the_search(steps):
+    """Of 28 x 28 pixels 80% at first; the area halves at fixed shares of the search, however long it is."""
+    sides = [Square(steps=steps)._side(int(share * steps), 28, 28) for share in (0, 0.02, 0.15, 0.5, 0.9)]
+    assert sides == [round((0.8 * 784 / 2**halvings) ** 0.5) for halvings in (0, 2, 5, 7, 9)]

@@ -127,3 +127,14 @@ def test_jsma_changes_the_pair_that_the_saliency_map_names():
     result = lab.attack("jsma", model, x[i : i + 1], y[i : i + 1], target=aim, theta=0.01, gamma=0.05)
     changed = (result.x - x[i : i + 1]).flatten().nonzero().flatten().tolist()
     assert sorted(best) == changed
+
+
+@pytest.mark.parametrize("theta", [0.1, 0.4, 1.0])
+def test_jsma_changes_no_more_values_than_it_may(theta):
+    """However often a value is changed until its range ends; the model is never fooled, so that all steps are taken."""
+    model, x, y, _, _ = known_optimum(3, "l2")
+    with torch.no_grad():
+        model.b[y[0]] += 1000
+    result = lab.attack("jsma", model, x[:1], y[:1], theta=theta, gamma=6 / 48, direction="both")
+    assert not result.success.any()
+    assert result.distance["l0"].item() == 6
