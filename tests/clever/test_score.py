@@ -11,8 +11,8 @@ from scipy import stats
 import lab
 from lab.cli import main
 from lab.experiments.clever.estimate import FIELDS, Estimate
-from lab.experiments.clever.score import endpoint
-from lab.progress import Progress
+from lab.experiments.clever.score import Sampling, _maxima, endpoint
+from lab.progress import SILENT, Progress
 from lab.types import GoalError, ModelError, ParamError
 from tests.support.nets import Linear, images
 
@@ -51,6 +51,19 @@ def test_every_point_that_is_asked_is_an_image():
     lab.clever(Watched().requires_grad_(False), images(2, 3), batches=3, samples=8, norm=math.inf, radius=2.0)
     assert min(low) == 0
     assert max(high) == 1
+
+
+def test_the_largest_of_a_batch_counts_in_however_many_portions_it_is_asked():
+    """Two batches of seven values, asked three by three."""
+    values, asked = iter([1, 9, 2, 3, 4, 5, 6, 10, 20, 30, 40, 50, 60, 70]), []
+
+    def points(rows):
+        asked.append(rows)
+        return torch.tensor([float(next(values)) for _ in range(rows)])
+
+    found = _maxima(lambda z: torch.stack([z, -z]), points, 3, Sampling(batches=2, samples=7), SILENT)
+    assert asked == [3, 3, 1] * 2
+    assert found.tolist() == [[9, 70], [-1, -10]]
 
 
 def test_an_image_alone_has_the_same_score_and_the_model_is_not_changed():

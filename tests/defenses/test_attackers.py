@@ -127,6 +127,13 @@ def test_a_model_stands_worse_under_stronger_attacks(digits):
     assert list(stopped) == ["clean"]
 
 
+def test_an_image_that_is_wrong_when_clean_is_wrong_under_every_attack(digits):
+    few = digits.rows(slice(0, 8))
+    y = torch.where(torch.arange(8) < 2, (few.y + 1) % 10, few.y)
+    values = accuracies(lab.load_model("mnist/mlp"), few.x, y, 1e-6)
+    assert values == {"clean": 0.75, "fgsm": 0.75, "pgd": 0.75}
+
+
 def stopped_at(word):
     """A progress that stops the work once it hears of something whose name has this word in it, and what it heard."""
     heard = []
