@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TypeVar
 
 import plotly.graph_objects as go
@@ -16,14 +16,6 @@ from lab.images import bytes_of
 T = TypeVar("T")
 TILE = 224
 """The width in pixels near which pictures are shown; small ones are enlarged by a whole factor."""
-
-
-def show_tabs(tabs: Mapping[str, Callable[[T], None]], key: str, shown: T) -> None:
-    """Tabs by name; each draws what is shown, and is computed when it is opened."""
-    for tab, draw in zip(st.tabs(list(tabs), key=key, on_change="rerun"), tabs.values(), strict=True):
-        if tab.open:
-            with tab:
-                draw(shown)
 
 
 def show_image(x: Tensor, alt: str, zoom: float = 1) -> None:
