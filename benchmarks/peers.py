@@ -320,7 +320,7 @@ class Case:
         attack: key in the lab's catalogue and in PEERS.
         images: how many, the first that the model gets right.
         params: for `lab.attack`, and translated for the others.
-        at_most: the lab's time over the fastest library's, as issue 4 wants it; None where it names no number.
+        at_most: the largest ratio of the lab's time to the fastest library's that is wanted; None for no number.
         against: the libraries that this is about; empty for all.
         checks: what must hold besides.
         only: the libraries that run; empty for all.

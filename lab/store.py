@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from lab import devices
 from lab.assets import ASSETS
+from lab.records import as_json
 
 SHIPPED = ASSETS / "experiments"
 PACKAGES = ("torch", "torchvision", "numpy", "scipy", "pillow")
@@ -130,7 +131,7 @@ class Store:
     def __iter__(self) -> Iterator[Stored]:
         for folder in self.folders:
             for file in sorted(folder.glob("*.json")):
-                stored = _read(file)
+                stored = read(file)
                 if stored is not None:
                     yield stored
 
@@ -139,7 +140,7 @@ class Store:
         folder = self.folders[0]
         folder.mkdir(parents=True, exist_ok=True)
         file = folder / _file_name(stored.key)
-        text = json.dumps(asdict(stored), indent=1, allow_nan=False) + "\n"
+        text = as_json(asdict(stored), indent=1) + "\n"
         with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=folder, suffix=".part", delete=False) as aside:
             aside.write(text)
         Path(aside.name).replace(file)
@@ -234,7 +235,7 @@ def _file_name(key: Key) -> str:
     )
 
 
-def _read(file: Path) -> Stored | None:
+def read(file: Path) -> Stored | None:
     """The result in a file; None where it holds none."""
     try:
         fields = json.loads(file.read_text(encoding="utf-8"))

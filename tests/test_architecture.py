@@ -10,7 +10,16 @@ PAGES = sorted((ROOT / "pages").glob("*.py"))
 SOURCES = [ROOT / "app.py", *PAGES, *LAB]
 
 FLOORS = (
-    ("lab.types", "lab.params", "lab.progress", "lab.statistics", "lab.devices", "lab.assets", "lab.index"),
+    (
+        "lab.types",
+        "lab.params",
+        "lab.progress",
+        "lab.statistics",
+        "lab.devices",
+        "lab.assets",
+        "lab.index",
+        "lab.records",
+    ),
     ("lab.images", "lab.predict", "lab.folding"),
     ("lab.attacks",),
     ("lab.models", "lab.data"),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.progress import Progress
+from lab.records import as_json
 
 
 def say(text: str) -> None:
@@ -21,23 +20,12 @@ def say(text: str) -> None:
 
 
 def write(record: Mapping[str, Any], file: str) -> None:
-    """Writes what was measured to a file as JSON, or to the standard output where it is called -.
-
-    A number that is not finite is written as null, for which JSON has no other word.
-    """
-    text = json.dumps(_finite(record), indent=2, allow_nan=False)
+    """Writes what was measured to a file as JSON, or to the standard output where it is called -."""
+    text = as_json(record)
     if file == "-":
         say(text)
     else:
         Path(file).write_text(text, encoding="utf-8")
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {key: _finite(each) for key, each in value.items()}
-    return [_finite(each) for each in value] if isinstance(value, (list, tuple)) else value
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import torch
 
 import lab
 from lab.experiments.attack.request import Request, python
-from lab.models import catalog
+from lab.models import trained
 from lab.models.catalog import CATALOG, find_model, is_here, name_elsewhere
 from lab.models.nets import build
 from lab.models.trained import add_own, is_own
@@ -18,7 +18,7 @@ from lab.types import ModelError
 
 @pytest.fixture(autouse=True)
 def none_kept(monkeypatch):
-    monkeypatch.setattr(catalog, "_own", type(catalog._own)())
+    monkeypatch.setattr(trained, "_own", type(trained._own)())
 
 
 @pytest.fixture
@@ -31,12 +31,12 @@ def net(seed=0):
 
 
 def test_an_own_net_loads_like_any_other_and_is_listed_nowhere(card):
-    trained = net()
-    key = add_own(card, trained)
+    mine = net()
+    key = add_own(card, mine)
     assert key.startswith("mnist/own-")
     model = lab.load_model(key)
     x = torch.rand(3, 1, 28, 28, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(model(x), trained(x))
+    assert torch.equal(model(x), mine(x))
     assert model.card == find_model(key).card() == replace(card, key=key)
     assert not any(p.requires_grad for p in model.parameters())
     assert not any(m.training for m in model.modules())
@@ -49,13 +49,13 @@ def test_an_own_net_loads_like_any_other_and_is_listed_nowhere(card):
 
 
 def test_neither_training_on_nor_a_loaded_copy_changes_what_is_kept(card):
-    trained = net()
-    key = add_own(card, trained)
+    mine = net()
+    key = add_own(card, mine)
     x = torch.ones(1, 1, 28, 28)
     before = lab.load_model(key)(x)
     loaded = lab.load_model(key)
     with torch.no_grad():
-        for p in (*trained.parameters(), *loaded.parameters()):
+        for p in (*mine.parameters(), *loaded.parameters()):
             p.zero_()
     assert torch.equal(lab.load_model(key)(x), before)
 
@@ -68,7 +68,7 @@ def test_the_same_net_under_another_name_is_another_model(card):
 
 
 def test_the_oldest_is_let_go(card, monkeypatch):
-    monkeypatch.setattr(catalog, "MOST_OWN", 3)
+    monkeypatch.setattr(trained, "MOST_OWN", 3)
     keys = [add_own(card, net(seed)) for seed in range(3)]
     add_own(card, net(0))  # kept anew, so no longer the oldest
     keys.append(add_own(card, net(3)))
@@ -78,13 +78,13 @@ def test_the_oldest_is_let_go(card, monkeypatch):
 
 
 def test_a_saved_net_is_loaded_by_the_path_of_its_file(tmp_path):
-    trained, told = net(), CATALOG["mnist/softmax"].card().details
+    mine, told = net(), CATALOG["mnist/softmax"].card().details
     file = tmp_path / "my_net.safetensors"
-    save_weights(trained, file, about={"architecture": "softmax"})
+    save_weights(mine, file, about={"architecture": "softmax"})
     file.with_suffix(".json").write_text(json.dumps({**told, "key": "mnist/own", "name": "Mine"}))
     model = lab.load_model(str(file))
     x = torch.rand(2, 1, 28, 28, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(model(x), trained(x))
+    assert torch.equal(model(x), mine(x))
     assert (model.card.name, model.card.task) == ("Mine", "mnist")
     with pytest.raises(ModelError, match=r"other.json is missing"):
         lab.load_model(str(tmp_path / "other.safetensors"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import Future
 from itertools import combinations
 
 import pytest
@@ -22,6 +23,19 @@ WIDGETS = ("selectbox", "multiselect", "number_input", "select_slider", "slider"
            "checkbox", "radio", "button_group", "segmented_control")  # fmt: skip
 
 
+class Idle:
+    """A worker that never begins."""
+
+    def submit(self, *args: object) -> Future[object]:
+        return Future()
+
+
+def idle(patch: pytest.MonkeyPatch) -> None:
+    """The forms alone: nothing is measured."""
+    patch.setattr(jobs, "_worker", lambda device, lane: Idle())
+    patch.setattr(jobs, "AT_ONCE", 0.0)
+
+
 def keys(name: str) -> set[str]:
     """Keys of the widgets that a page draws, of a view of Defenses without its switch."""
     at = app()
@@ -36,7 +50,7 @@ def keys(name: str) -> set[str]:
 @pytest.fixture(scope="module")
 def drawn() -> Iterator[dict[str, set[str]]]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(jobs, "outcome", lambda *args, **kwargs: None)  # the forms alone: nothing is measured
+        idle(patch)
         yield {name: keys(name) for name in (*VIEWS, *(p for p in PAGES if p not in ("overview", "defenses")))}
 
 
@@ -52,7 +66,7 @@ def test_a_page_s_keys_begin_with_its_name(drawn: dict[str, set[str]]) -> None:
 
 
 def test_the_settings_of_one_page_do_not_leak_into_another(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs, "outcome", lambda *args, **kwargs: None)
+    idle(monkeypatch)
     at: AppTest = app()
     at.query_params.update(transfer_task="Fashion-MNIST", transfer_seed="7")
     at.switch_page("pages/transfer.py").run()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
 from lab.experiments.clever.distances import Reached
 from lab.experiments.clever.score import Clever
+from lab.records import finite
 
 FIELDS = ("by_target", "margin", "slope", "location", "shape", "scale", "p_value")
 """What is written of every target."""
@@ -45,9 +45,9 @@ class Estimate:
                 "id": name,
                 "seen": self.classes[int(scores.seen[i])],
                 "score": float(scores.scores[i]),
-                "targets": {row["target"]: {field: _finite(row[field]) for field in FIELDS} for row in self._rows(i)},
+                "targets": {row["target"]: {field: finite(row[field]) for field in FIELDS} for row in self._rows(i)},
                 **({"maxima": scores.maxima[i].tolist()} if maxima else {}),
-                **({"attacks": {a.attack: _finite(a.distance) for a in self.attacks}} if self.attacks else {}),
+                **({"attacks": {a.attack: finite(a.distance) for a in self.attacks}} if self.attacks else {}),
             }
             for i, name in enumerate(self.ids[: len(scores.scores)])
         ]
@@ -77,7 +77,3 @@ class Estimate:
             }
             for t, target in enumerate(self.clever.targets[i].tolist())
         ]
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

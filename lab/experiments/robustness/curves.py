@@ -20,6 +20,7 @@ from lab.models.cards import resized
 from lab.params import number
 from lab.predict import classes_of
 from lab.progress import SILENT, Cancelled, Progress
+from lab.records import finite
 from lab.statistics import wilson
 from lab.types import Model, ParamError
 
@@ -298,8 +299,8 @@ class Robustness:
                     "complete": o.complete,
                     "curve": [asdict(point) for point in o.curve],
                     "right": o.right.tolist(),
-                    "needed": [v if math.isfinite(v) else None for v in o.needed.tolist()],
-                    "distance": [v if math.isfinite(v) else None for v in o.distance.tolist()],
+                    "needed": finite(o.needed.tolist()),
+                    "distance": finite(o.distance.tolist()),
                 }
                 for o in self.outcomes
             ],

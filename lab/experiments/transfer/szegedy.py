@@ -6,16 +6,15 @@ in percent. `lab reproduce szegedy` measures and writes what `load` reads.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from lab.assets import ASSETS
+from lab.store import SHIPPED, read
 from lab.types import DataError
 
-STORED = ASSETS / "experiments" / "szegedy.json"
+STORED = SHIPPED / "szegedy.json"
 """The measured tables."""
 CLEAN = "clean images"
 """The row of errors on images that nobody changed."""
@@ -137,15 +136,18 @@ def load(path: Path = STORED) -> Measured:
         DataError: for a file that is absent, or does not hold such tables.
     """
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        details, key = stored["record"]["details"], stored["key"]
-        rest = {"seed": key["seed"], "command": stored["command"], "torch": stored["versions"]["torch"]}
-        values = _known(Measured, {**details, **rest})
+        stored = read(path)
+        if stored is None:
+            raise DataError(f"{path} holds no stored result: run lab reproduce szegedy")
+        rest = {"seed": stored.key.seed, "command": stored.command, "torch": stored.versions["torch"]}
+        values = _known(Measured, {**stored.record["details"], **rest})
         tables = _known(Tables, values.pop("tables"))
         nets = tuple(Net(**_known(Net, net)) for net in tables.pop("nets"))
         errors = {name: _errors(table) for name, table in tables.items()}
         return Measured(Tables(nets, **errors), epochs=tuple(values.pop("epochs")), **values)
-    except (OSError, ValueError, KeyError, TypeError) as e:
+    except DataError:
+        raise
+    except (ValueError, KeyError, TypeError) as e:
         raise DataError(f"{path} does not hold the measured tables ({e}): run lab reproduce szegedy") from e
 
 

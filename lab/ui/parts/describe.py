@@ -30,7 +30,7 @@ def describe_attack(spec: Spec, norm: str) -> None:
     for paper in spec.papers:
         st.markdown(f"[{paper.citation}]({paper.url})")
     module = spec.make.__module__.replace(".", "/")
-    st.markdown(f"Access: {spec.access.value}. Code: `{module}.py`, driver `lab/attacks/run.py`.")
+    st.markdown(f"Access: {spec.access.value}. Code: `{module}.py`, driver `lab/attacks/driver.py`.")
 
 
 def describe_model(card: Card) -> None:

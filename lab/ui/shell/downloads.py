@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import streamlit as st
+
+from lab.records import as_json
 
 
 class Recorded(Protocol):
@@ -54,7 +55,7 @@ def files_of(result: Recorded) -> tuple[Offer, ...]:
     """What every result offers: its rows as CSV, its record as JSON."""
     return (
         Offer("Table (.csv)", "csv", "text/csv", table_of(result.rows())),
-        Offer("Everything (.json)", "json", "application/json", json.dumps(result.record(), indent=2)),
+        Offer("Everything (.json)", "json", "application/json", as_json(result.record())),
     )
 
 

@@ -101,18 +101,22 @@ class Page(Generic[S, R]):
         """The key of a widget of this page, and its parameter in links."""
         return Ask(self.name).key(name)
 
-    def draw(self) -> None:
-        """Draws the page: the only place that knows the run button, jobs, lazy tabs, links and downloads."""
-        start()
-        self.draw_within()
+    def draw(self, ask: Ask | None = None) -> None:
+        """Draws the page: the only place that knows the run button, jobs, lazy tabs, links and downloads.
 
-    def draw_within(self) -> None:
+        Args:
+            ask: how it asks, where widgets are preset or locked.
+        """
+        start()
+        self.draw_within(ask)
+
+    def draw_within(self, ask: Ask | None = None) -> None:
         """As `draw`, for a page that is a view of another."""
         if self.body is not None:
             self.body()
             return
         with st.sidebar if self.sidebar else nullcontext():
-            wanted = attempt(lambda: self.choose(Ask(self.name)))
+            wanted = attempt(lambda: self.choose(ask or Ask(self.name)))
         setup = run_button(wanted, self.name, self.button, self.drop or partial(forget, self.name))
         if setup is None:
             st.info("Choose settings that work; the reason is written beside them.")
