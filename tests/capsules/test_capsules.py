@@ -42,11 +42,13 @@ def rivals(net: CapsNet) -> Rivals:
     return Rivals(net, other, net)
 
 
-def test_the_vote_model_is_the_average_vote(net: CapsNet, x: Tensor) -> None:
+def test_the_vote_model_is_the_average_vote() -> None:
+    net, x = capsules_of(lab.load_model("mnist/capsnet")), lab.load_data("mnist").x[:3]
     average = net.votes(net.primary_capsules(x)).mean(1)
-    expected = average.square().sum(2).log()
-    gap = Votes(net)(x) - expected
+    gap = Votes(net)(x) - average.square().sum(2).log()
     assert torch.allclose(gap, gap[:1, :1].expand_as(gap), atol=1e-4)
+    routed = net(x) - average.square().sum(2).log()
+    assert not torch.allclose(routed, routed[:1, :1].expand_as(routed), atol=1e-1)
 
 
 def test_lengths_by_iteration_begin_at_the_average_vote_and_end_at_the_networks_own(net: CapsNet, x: Tensor) -> None:

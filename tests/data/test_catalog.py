@@ -62,6 +62,16 @@ def test_the_digits_are_those_held_out_of_training():
     assert {int(i.removeprefix("mnist-")) for i in ids} == set(HELD_OUT["mnist"])
 
 
+@pytest.mark.parametrize("key", ["mnist", "fashion_mnist"])
+def test_images_are_the_callers_own(key):
+    mine = lab.load_data(key)
+    mine.x[:1] = 0.125
+    mine.y[:1] = 9 - mine.y[:1]
+    again = lab.load_data(key)
+    assert not torch.equal(again.x[:1], mine.x[:1])
+    assert again.y[0] != mine.y[0]
+
+
 def test_some_rows():
     images = lab.load_data("mnist")
     some = images.rows([5, 2])

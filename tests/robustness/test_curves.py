@@ -59,6 +59,15 @@ def test_it_streams_and_what_is_told_first_stays():
         assert after[0].curve[: len(before[0].curve)] == before[0].curve
 
 
+def test_it_tells_the_attack_and_the_model_at_work():
+    heard = []
+    progress = Progress(lambda share, what: heard.append((round(share, 3), what[:2])))
+    last({"mean": Threshold()}, ["fgsm", "bim"], X, Y, [0, 0.5], progress=progress)
+    assert [share for share, _ in heard] == sorted(share for share, _ in heard)
+    assert list(dict.fromkeys(what for _, what in heard)) == [("fgsm", "mean"), ("bim", "mean")]
+    assert (0.5, ("bim", "mean")) in heard
+
+
 def test_the_numbers_are_the_same_shared_out_among_devices():
     model, data = lab.load_model("mnist/mlp"), lab.load_data("mnist").rows(slice(0, 11))
     settings = {"attacks": ["pgd", "fmn"], "x": data.x, "y": data.y, "eps": [0, 0.05, 0.1], "steps": 5, "seed": 3}

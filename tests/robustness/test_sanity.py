@@ -5,6 +5,7 @@ import torch
 
 import lab
 from lab.defenses.preprocess import Preprocessed, staircase
+from lab.experiments.robustness import sanity
 from lab.experiments.robustness.sanity import check
 from lab.progress import Cancelled, Progress
 from lab.types import LabWarning
@@ -27,6 +28,18 @@ def test_an_honest_model_passes_all(key):
     assert [c.passed for c in found] == [True] * 7
     assert all(c.evidence and c.said.endswith(".") for c in found)
     assert len(found[BLACK_BOX].evidence) == 3
+
+
+def test_restarts_start_elsewhere(monkeypatch):
+    starts = []
+
+    def watched(key, model, x, y, **how):
+        starts.append((key, how.get("steps"), how["seed"]))
+        return lab.attack(key, model, x, y, **how)
+
+    monkeypatch.setattr(sanity, "attack", watched)
+    ask(lab.load_model("mnist/softmax"), 4, seed=5)
+    assert [seed for key, steps, seed in starts if (key, steps) == ("pgd", 10)] == [5, 5, 6, 7]
 
 
 def test_distillation_is_found_out():

@@ -51,6 +51,28 @@ def test_fit_learns_separable_classes(blobs):
     assert not net.training
 
 
+def test_every_epoch_draws_its_own_order_of_all_images(blobs):
+    order = []
+
+    def watched(net, x, y, rng):
+        order.extend(x[:, 0, 0, 7].tolist())  # a value that is another in each image
+        return Standard()(net, x, y, rng)
+
+    list(fit(small(), blobs, watched, **RUN | {"epochs": 2}))
+    first, second = order[:96], order[96:]
+    assert sorted(first) == sorted(second) == sorted(blobs.x[:, 0, 0, 7].tolist())
+    assert first != second
+
+
+def test_weights_are_pulled_to_zero_and_biases_are_not(blobs):
+    net, nothing = small(architecture="mlp"), lambda net, x, y, rng: 0 * net(x).sum()
+    before = {name: p.clone() for name, p in net.named_parameters()}
+    settings = {"epochs": 1, "batch": 96, "lr": 0.1, "schedule": "constant", "weight_decay": 0.5}
+    list(fit(net, blobs, nothing, **settings))
+    for name, p in net.named_parameters():
+        assert torch.allclose(p, before[name] * (0.95 if p.dim() > 1 else 1), rtol=1e-5), name
+
+
 def test_same_seed_same_weights_and_another_seed_others(blobs):
     nets = [small(), small(), small()]
     for net, seed in zip(nets, (5, 5, 6), strict=True):
