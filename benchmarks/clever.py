@@ -24,7 +24,7 @@ import torch
 import lab
 
 RADII = {1.0: 40.0, 2.0: 5.0, np.inf: 0.1}
-"""Of the ball, by norm: the paper's in L2, and those of ART's own tests."""
+"""Radius of the ball, by norm: the paper's in L2, and those of ART's own tests."""
 MODEL = "mnist/cnn"
 
 

@@ -37,7 +37,7 @@ from lab.types import LabError
 LONG = 20.0
 """Seconds after which a competitor is not measured again."""
 CLASSES = 10
-"""Of every model on which a competitor asks for their number."""
+"""Number of classes of every model on which a competitor asks for it."""
 
 Given = Mapping[str, Any]
 Competitor = Callable[[nn.Module, Tensor, Tensor, Tensor | None], Tensor]

@@ -212,7 +212,7 @@ class _Stem(nn.Conv2d):
         self.turned = weight.flatten(0, 2).clone(memory_format=torch.channels_last)
 
     def forward(self, x: Tensor) -> Tensor:
-        """As the convolution."""
+        """What the convolution answers."""
         answer: Tensor = _StemFunction.apply(x, self)  # type: ignore[no-untyped-call]
         return answer
 
@@ -261,7 +261,7 @@ def _error(right: Tensor, other: Tensor) -> float | None:
 
 
 def _same_gradient(model: nn.Module, fast: nn.Module, x: Tensor) -> float | None:
-    """As `_error`, and None where the gradients differ: a network may have a backward of its own."""
+    """`_error`, or None where the gradients differ: a network may have a backward of its own."""
     (right, gradient), (other, same) = _with_gradient(model, x), _with_gradient(fast, x)
     return _error(right, other) if float((gradient - same).norm()) <= ALIKE * float(gradient.norm()) else None
 

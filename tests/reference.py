@@ -8,7 +8,7 @@ from torch.nn.functional import cross_entropy
 
 
 def gradient(model, x, y):
-    """Of J(x, y), per image."""
+    """The gradient of J(x, y), per image."""
     x = x.detach().clone()
     x.requires_grad = True
     cross_entropy(model(x), y, reduction="sum").backward(inputs=[x])

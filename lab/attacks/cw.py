@@ -18,9 +18,9 @@ from lab.types import TINY, Goal, Iterate, Model, Paper, Steps
 SETTLED = 0.05
 """An image is settled once another weight, that fooled, brought it closer by less than this share."""
 BETAS = 0.9, 0.999
-"""Of Adam: how much of the mean gradient and of the mean square stays at each step."""
+"""How much of Adam's mean gradient and of its mean square stays at each step."""
 EPS = 1e-8
-"""Of Adam: what keeps its division from 0."""
+"""What keeps Adam's division from 0."""
 AMPLE = 8.0
 """Where the first weight is automatic: how many times as large as would do if the model were linear and pixels free."""
 WEIGHTS = 1e-6, 1e6

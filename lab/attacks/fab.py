@@ -66,7 +66,7 @@ class FAB:
         return gap.detach()[:, 0], w
 
     def _to_plane(self, x: Tensor, w: Tensor, gap: Tensor) -> Tensor:
-        """The smallest change of x within [0,1] that closes the gap, were it linear with slope w; else all that goes.
+        """The smallest change of x within [0,1] that closes the gap, were it linear with slope w; else the largest.
 
         Every value moves along -w, as far as the range of its pixel allows; how far is found exactly, as what that
         closes grows piecewise linearly.

@@ -109,7 +109,7 @@ class HopSkipJump:
         reached, every, hits = torch.zeros_like(x), torch.zeros_like(x), torch.zeros_like(radius)
         for count in portions(queries, x):
             u = torch.stack([draw(rng, x, normal=self.norm == "l2") for _ in range(count)])
-            u = u / torch.linalg.vector_norm(u.flatten(1), dim=1).view(-1, *[1] * x.dim())
+            u = u / per_row(torch.linalg.vector_norm(u.flatten(1), dim=1), u)
             probes = (x + radius * u).clamp_(0, 1)
             hit = _hits(model, probes, goal).to(x)[..., None, None, None]
             moved = (probes - x) / radius

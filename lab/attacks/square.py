@@ -16,7 +16,7 @@ from lab.params import param
 from lab.types import Access, Goal, Iterate, Model, Paper, Steps
 
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
-"""Of 10,000 steps, those after which the squares' area halves."""
+"""The steps, out of 10,000, after which the squares' area halves."""
 CROWD = 0.2
 """Share of the image that the squares tried at once may cover, so that they hardly overlap."""
 
@@ -144,7 +144,7 @@ def _painted(x: Tensor, low: Tensor, high: Tensor, window: Window, bright: Tenso
 
 
 def _better(old: tuple[Tensor, Tensor, Tensor], new: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-    """Of two lots of (images, logits, margins), row by row that with the lower margin."""
+    """The better of two lots of (images, logits, margins), row by row: the one with the lower margin."""
     gain = new[2] < old[2]
     return (
         torch.where(per_row(gain, old[0]), new[0], old[0]),

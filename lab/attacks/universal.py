@@ -22,7 +22,7 @@ ENOUGH = 1.0
 class Universal:
     """Finds one perturbation for all images of the batch, by steps that lower the sum of their margins.
 
-    An image whose goal is reached by more than ENOUGH counts no more, so that the others come to their turn; it counts
+    An image whose goal is reached by more than ENOUGH counts no more, so that the steps serve the others; it counts
     again if it falls back. The images depend on each other, and no image is ever done before the others.
 
     Source: Moosavi-Dezfooli et al. 2017 (the aim); Shafahi et al. 2020, algorithm 1 (the ascent on one perturbation).

@@ -12,14 +12,14 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 import lab
-from lab.cli import app, attack, blackbox, catalog, clever, reproduce, robustness, serve, training, transfer
+from lab.cli import app, attack, blackbox, catalog, clever, papers, robustness, serve, training, transfer
 from lab.cli.inputs import find_class
 from lab.cli.options import Refused
 
 __all__ = ["find_class", "main", "parser"]
 
-COMMANDS = (catalog, attack, transfer, blackbox, serve, clever, robustness, training, reproduce, app)
-"""In the order of the help."""
+COMMANDS = (catalog, attack, transfer, blackbox, serve, clever, robustness, training, papers, app)
+"""The commands, in the order of the help."""
 
 
 class Parser(argparse.ArgumentParser):

@@ -1,4 +1,4 @@
-"""Detectors: how suspicious an image is, from when on it is rejected, and what an attacker sees who knows both."""
+"""Detectors: how suspicious an image is, above which score it is rejected, and what an attacker who knows both sees."""
 
 from __future__ import annotations
 

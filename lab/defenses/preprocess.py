@@ -222,7 +222,7 @@ TOTAL_VARIATION = DefenseSpec(
 
 
 STEP = 0.25
-"""Of the dual projection, per unit: the longest that is stable in practice."""
+"""Step size of the dual projection, per unit: the longest that is stable in practice."""
 
 
 def _differences(u: Tensor) -> Tensor:

@@ -106,19 +106,19 @@ def characteristic(curves: Mapping[str, Roc], false: float) -> go.Figure:
 
 
 def certified(
-    found: Mapping[str, Certified], y: Tensor, empirical: Mapping[str, Sequence[tuple[float, float]]], cap: float
+    certificates: Mapping[str, Certified], y: Tensor, empirical: Mapping[str, Sequence[tuple[float, float]]], cap: float
 ) -> go.Figure:
     """Certified accuracy against the L2 radius; beside it what is left under an attack, which can only be more.
 
     Args:
-        found: certificates of the first images, by name.
+        certificates: certificates of the first images, by name.
         y: classes of all images [N].
         empirical: pairs of radius and accuracy, by attacker, two at most.
         cap: the largest radius that this many looks can certify.
     """
     figure = go.Figure()
     radii = np.linspace(0, cap * 1.05, 120)
-    for (name, each), colour in zip(found.items(), (CLEAN, CONTROL, *OTHERS), strict=False):
+    for (name, each), colour in zip(certificates.items(), (CLEAN, CONTROL, *OTHERS), strict=False):
         n = len(each.classes)
         figure.add_scatter(
             x=radii,

@@ -29,7 +29,7 @@ SYMBOLS: Mapping[str, str] = {
     "k": "a class",
     "w": "a direction from one class to another",
 }
-"""By letter, or by the name of a Greek one; an attack's own `Spec.symbols` come first."""
+"""What a letter, or the name of a Greek one, stands for; an attack's own `Spec.symbols` come first."""
 STEPS: Mapping[str, tuple[str, str]] = {
     "linf": (r"\operatorname{sign}\left(#1\right)", "the sign of each value: the steepest step in L∞"),
     "l2": (r"\frac{#1}{\left\lVert #1\right\rVert_2}", "the gradient at unit length: the steepest step in L2"),

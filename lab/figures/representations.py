@@ -22,7 +22,7 @@ BAR = {"thickness": 8, "len": 0.28, "nticks": 4}
 """Size of a colour bar below maps."""
 WIDTH = 320
 """Pixels that a sheet is wide at most, unless its maps are very large."""
-FEW = 12
+NAMED_LAYERS = 12
 """Layers whose kinds are written at an axis; of more, only the numbers."""
 
 
@@ -198,7 +198,7 @@ def attributions(found: Mapping[str, tuple[Tensor, Tensor]]) -> go.Figure:
 def stretches(norms: Sequence[Stretch]) -> go.Figure:
     """The operator norm of each layer."""
     figure = go.Figure()
-    few = len(norms) <= FEW
+    few = len(norms) <= NAMED_LAYERS
     figure.add_bar(
         x=[f"{k}. {s.kind}" if few else k for k, s in enumerate(norms, 1)],
         y=[s.norm for s in norms],

@@ -55,33 +55,33 @@ def shipped_card(file: Path) -> Card:
     Raises:
         ModelError: where the card is missing, damaged or incomplete.
     """
-    told = read_card(file.with_suffix(".json"))
+    details = read_card(file.with_suffix(".json"))
     try:
-        return card_of(told)
+        return card_of(details)
     except (KeyError, TypeError, IndexError) as e:
         raise ModelError(f"the model card {file.stem}.json is incomplete: restore it from the repository") from e
 
 
-def card_of(told: Mapping[str, Any]) -> Card:
+def card_of(details: Mapping[str, Any]) -> Card:
     """The card of a net that the lab trained, from what its training recorded."""
-    shape = tuple(told["input_shape"])
+    shape = tuple(details["input_shape"])
     return Card(
-        key=told["key"],
-        name=told["name"],
-        summary=told["summary"],
-        classes=tuple(told["classes"]),
+        key=details["key"],
+        name=details["name"],
+        summary=details["summary"],
+        classes=tuple(details["classes"]),
         input_shape=(shape[0], shape[1], shape[2]),
         fit=Fit(shape[1], shape[1], gray=shape[0] == 1, bright_on_dark=shape[0] == 1),
-        source=f"trained by the lab: {told['command']}",
-        licence=told["licence"],
+        source=f"trained by the lab: {details['command']}",
+        licence=details["licence"],
         bundled=True,
-        parameters=told["parameters"],
-        accuracy=told["accuracy"],
-        accuracy_note=told.get("accuracy_note", f"on the {told['accuracy_n']:,} official test images"),
+        parameters=details["parameters"],
+        accuracy=details["accuracy"],
+        accuracy_note=details.get("accuracy_note", f"on the {details['accuracy_n']:,} official test images"),
         robust=tuple(
-            RobustAccuracy(r["attack"], r["norm"], r["eps"], r["accuracy"], r["n"]) for r in told.get("robust", ())
+            RobustAccuracy(r["attack"], r["norm"], r["eps"], r["accuracy"], r["n"]) for r in details.get("robust", ())
         ),
-        details=told,
+        details=details,
     )
 
 
@@ -119,7 +119,7 @@ MODELS: tuple[ModelSpec, ...] = (
 )
 CATALOG: Mapping[str, ModelSpec] = {spec.key: spec for spec in MODELS}
 ENDING = ".safetensors"
-"""Of a weights file's name."""
+"""How the name of a weights file ends."""
 
 
 def name_elsewhere(key: str) -> str:

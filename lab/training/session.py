@@ -28,7 +28,7 @@ from lab.training.rules import Rule, overfitted
 MEASURED = 500
 """Held images that are attacked after every epoch, and for the card."""
 STEPS = 10
-"""Of the PGD after every epoch."""
+"""Steps of the PGD that runs after every epoch."""
 SETTINGS: Mapping[str, Any] = {"batch": 32, "schedule": "triangle", "weight_decay": 0.01}
 """Small batches: with few images, a net needs the many descents to become robust at all."""
 

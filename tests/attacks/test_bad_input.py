@@ -294,7 +294,7 @@ def broken_later():
 
 
 class Refuses(nn.Module):
-    """As torchvision's transformers do for another size."""
+    """Refuses images of another size, as torchvision's transformers do."""
 
     def forward(self, x):
         torch._assert(x.shape[-1] == 224, f"Wrong image width! Expected 224\nbut got {x.shape[-1]}!")

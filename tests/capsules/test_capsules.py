@@ -13,7 +13,7 @@ from torch import Tensor, nn
 import lab
 from lab.defenses.detect import Reconstruction, capsules_of, roc, scores, threshold
 from lab.experiments.capsules.drawing import Drawing, attempts
-from lab.experiments.capsules.look import OFFSETS, guarded, lengths_by_iteration, look, primary_maps, sweep
+from lab.experiments.capsules.look import OFFSETS, calibrate, lengths_by_iteration, look, primary_maps, sweep
 from lab.experiments.capsules.rivals import TITLES, TRANSFER, VOTE, WHITE, WORST, Rivals, Votes, compare, worst_of
 from lab.experiments.defenses.attackers import Attackers
 from lab.models.capsnet import CapsNet, squash
@@ -147,8 +147,8 @@ def test_the_progress_of_a_comparison_rises_and_names_attack_and_network(rivals:
 def test_a_look_records_what_the_network_makes_of_both_images() -> None:
     model, data = lab.load_model("mnist/capsnet"), lab.load_data("mnist")
     clean = data.rows(slice(1000, 1100))
-    guard = guarded(model, clean.x, clean.y, rate=0.05, seed=0)
-    seen = look(model, data.rows([3]), Attackers("fgsm", {"eps": 0.2}, 1), guard)
+    detection = calibrate(model, clean.x, clean.y, rate=0.05, seed=0)
+    seen = look(model, data.rows([3]), Attackers("fgsm", {"eps": 0.2}, 1), detection)
     record = json.loads(json.dumps(seen.record(), allow_nan=False))
     assert (record["model"], record["dataset"], record["image"]) == ("mnist/capsnet", "mnist", data.ids[3])
     assert (record["attack"], record["params"], record["seed"]) == ("fgsm", {"eps": 0.2}, 1)
@@ -160,7 +160,7 @@ def test_a_look_records_what_the_network_makes_of_both_images() -> None:
     assert record["attacked"]["distance from the drawing"] == pytest.approx(
         float(scores(Reconstruction(), model, attacked))
     )
-    assert record["detector"]["threshold"] == guard.limit
+    assert record["detector"]["threshold"] == detection.limit
 
 
 def test_only_pgd_is_tried_by_one_who_knows_the_detector() -> None:

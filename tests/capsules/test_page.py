@@ -38,7 +38,7 @@ def tab(at: AppTest, name: str) -> AppTest:
     return settle(at)
 
 
-def guarded(rate: float = 0.05) -> Detection:
+def detection(rate: float = 0.05) -> Detection:
     data = lab.load_data("mnist")
     clean, one = data.rows(slice(1000, 2000)), data.rows([0])
     model = lab.load_model("mnist/capsnet")
@@ -65,7 +65,7 @@ def test_the_verdict_and_the_bars_are_what_the_network_says() -> None:
     lengths = capsules_of(model).explore(both).lengths
     length, seen = lengths.max(1)
     far = float(scores(Reconstruction(), model, made.x))
-    limit, said = guarded().limit, verdict(at)
+    limit, said = detection().limit, verdict(at)
     now = "still" if seen[0] == seen[1] else "now"
     assert f"network {now} sees **{int(seen[1])}**" in said
     assert f"{length[0]:.2f}" in said
@@ -79,8 +79,8 @@ def test_the_verdict_and_the_bars_are_what_the_network_says() -> None:
 
 
 def test_the_rate_of_false_alarms_sets_the_threshold() -> None:
-    assert f"threshold of {guarded(0.2).limit:.2f}" in verdict(page(capsules_rate="20%"))
-    assert guarded(0.2).limit < guarded(0.05).limit
+    assert f"threshold of {detection(0.2).limit:.2f}" in verdict(page(capsules_rate="20%"))
+    assert detection(0.2).limit < detection(0.05).limit
 
 
 def test_the_routing_can_be_stepped_without_the_script() -> None:

@@ -50,9 +50,9 @@ def over(cases):
 
 
 EVERY = over(CASES)
-"""For promises that an attack keeps in each of its norms."""
+"""Parametrises the tests of promises that an attack keeps in each of its norms."""
 ATTACKS = over(FIRST)
-"""For promises of the driver, which does the same in every norm."""
+"""Parametrises the tests of promises of the driver, which does the same in every norm."""
 
 GRAY = (1, 2, 1)
 COLOUR = (3, 10, 3)

@@ -31,7 +31,7 @@ ARGS = [
     "--use-fake-ui-for-media-stream",
 ]
 PATHS = ("attack", "compare", "representations", "transfer", "blackbox", "clever", "robustness", "defenses", "capsules")
-"""Of the pages but the first."""
+"""Paths of all pages but the first."""
 REST = "[data-testid=stApp][data-test-connection-state=CONNECTED][data-test-script-state=notRunning]"
 
 

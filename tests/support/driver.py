@@ -8,6 +8,6 @@ from lab.types import Access
 
 
 def run(attack, model, x, goal, *, keep="last", norm="l2", access=Access.GRADIENTS, joint=False, **options):
-    """As the driver's `run`, with what a `Spec` says of an attack given by name."""
+    """The driver's `run`, with what a `Spec` says of an attack given by name."""
     spec = Spec("any", "Any", "", "", (), type(attack), keep=keep, norm=norm, access=access, joint=joint)
     return driver.run(spec, attack, model, x, goal, **options)

@@ -81,7 +81,7 @@ class Drawing:
     seed: int
 
     @property
-    def guard(self) -> Detection:
+    def detection(self) -> Detection:
         """The detector, with its threshold."""
         return self.tried[0].detection
 
@@ -93,9 +93,9 @@ class Drawing:
             "params": {key: dict(params) for key, params in self.params},
             "seed": self.seed,
             "detector": {
-                "threshold": self.guard.limit,
-                "set for": self.guard.rate,
-                "false positives": self.guard.false,
+                "threshold": self.detection.limit,
+                "set for": self.detection.rate,
+                "false positives": self.detection.false,
             },
             "attacks": self.rows(),
         }

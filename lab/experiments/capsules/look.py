@@ -71,7 +71,7 @@ class Look:
         drawn: what it draws of the class that it sees [2,C,H,W].
         true: what it draws of the true class [2,C,H,W].
         distance: L2 distance of each image from `drawn`.
-        guard: the drawing as a detector, before any attack.
+        detection: the drawing as a detector, before any attack.
         attackers: how the image was attacked.
         model: key of the network.
         dataset: key of the image's data set.
@@ -86,7 +86,7 @@ class Look:
     drawn: Tensor
     true: Tensor
     distance: tuple[float, float]
-    guard: Detection
+    detection: Detection
     attackers: Attackers
     model: str
     dataset: str
@@ -113,16 +113,16 @@ class Look:
             "seed": self.attackers.seed,
             "linf": float((self.x[1] - self.x[0]).abs().max()),
             "detector": {
-                "threshold": self.guard.limit,
-                "set for": self.guard.rate,
-                "false positives": self.guard.false,
+                "threshold": self.detection.limit,
+                "set for": self.detection.rate,
+                "false positives": self.detection.false,
             },
             **{
                 kind: {
                     "seen": self.name(which),
                     "lengths": dict(zip(self.classes, self.inside.lengths[which].tolist(), strict=True)),
                     "distance from the drawing": self.distance[which],
-                    "flagged": self.distance[which] > self.guard.limit,
+                    "flagged": self.distance[which] > self.detection.limit,
                 }
                 for which, kind in enumerate(("clean", "attacked"))
             },
@@ -137,7 +137,7 @@ class Look:
         ]
 
 
-def guarded(model: Model, clean: Tensor, y: Tensor, *, rate: float, seed: int) -> Detection:
+def calibrate(model: Model, clean: Tensor, y: Tensor, *, rate: float, seed: int) -> Detection:
     """The drawing as a detector before any attack: its threshold, and the clean images' distances.
 
     Args:
@@ -151,7 +151,7 @@ def guarded(model: Model, clean: Tensor, y: Tensor, *, rate: float, seed: int) -
 
 
 def look(
-    model: Classifier, data: Images, attackers: Attackers, guard: Detection, *, progress: Progress = SILENT
+    model: Classifier, data: Images, attackers: Attackers, detection: Detection, *, progress: Progress = SILENT
 ) -> Look:
     """Attacks one image, away from the class that a capsule network sees in it, and looks into the network.
 
@@ -159,7 +159,7 @@ def look(
         model: a capsule network of the catalogue.
         data: the image.
         attackers: how it is attacked.
-        guard: from `guarded`.
+        detection: from `calibrate`.
         progress: hears of the attack.
 
     Raises:
@@ -183,7 +183,7 @@ def look(
         drawn=drawn,
         true=true,
         distance=(clean, attacked),
-        guard=guard,
+        detection=detection,
         attackers=attackers,
         model=model.card.key,
         dataset=of_task(model.card.task).key,

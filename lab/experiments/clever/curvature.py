@@ -11,9 +11,9 @@ from lab.types import Model, ModelError
 KINKS = (nn.ReLU, nn.LeakyReLU, nn.ReLU6, nn.Hardswish, nn.Hardsigmoid, nn.MaxPool2d, nn.AdaptiveMaxPool2d)
 """Layers whose second derivative is 0 wherever it exists, so that it tells nothing."""
 POINTS = 8
-"""At which a network is looked at for linear pieces."""
+"""Points at which a network is examined for linear pieces."""
 ITERATIONS = 100
-"""Of the power iteration, at most."""
+"""Steps of the power iteration, at most."""
 ACCURACY = 1e-3
 """Relative change of the curvature at which it ends."""
 

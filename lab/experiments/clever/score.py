@@ -206,7 +206,7 @@ def clever(
 def score(
     model: Model, x: Tensor, sampling: Sampling, targets: Tensor | None = None, progress: Progress = SILENT
 ) -> Clever:
-    """As `clever`, for a sampling that has been put together."""
+    """The scores that `clever` answers, for a sampling that has been put together."""
     x = check_images(x)
     model = devices.in_eval_mode(model)
     device = devices.of(model, x)

@@ -280,7 +280,7 @@ class Detection:
     held: Tensor
 
     def detected(self, attacker: str) -> float | None:
-        """Of an attacker's images that fool the model, the share that is detected; None where none does."""
+        """The detected share of an attacker's images that fool the model; None where none does."""
         trial = self.trial(attacker)
         return share(trial.flagged[trial.seen != self.y])
 

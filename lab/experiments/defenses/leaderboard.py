@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from lab.attacks import attack as run_attack
+from lab.attacks import attack
 from lab.models.cards import Card, resized
 from lab.predict import classes_of
 from lab.progress import SILENT, Cancelled, Progress
@@ -40,7 +40,7 @@ def transferred(source: Model, x: Tensor, y: Tensor, eps: float, seed: int = 0, 
     Raises:
         Cancelled: where it was stopped before its end.
     """
-    result = run_attack("mi_fgsm", source, resized(x, source), y, eps=eps, seed=seed, progress=progress)
+    result = attack("mi_fgsm", source, resized(x, source), y, eps=eps, seed=seed, progress=progress)
     if not result.complete:
         raise Cancelled
     return result.x
@@ -84,9 +84,7 @@ def accuracies(
             if not len(rows) or eps == 0:
                 values[key] = clean
                 continue
-            result = run_attack(
-                key, model, x[rows], y[rows], eps=eps, seed=seed, drop_solved=True, progress=part, **params
-            )
+            result = attack(key, model, x[rows], y[rows], eps=eps, seed=seed, drop_solved=True, progress=part, **params)
             if not result.complete:
                 raise Cancelled
             values[key] = float((~result.success).sum()) / len(x)

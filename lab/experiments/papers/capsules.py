@@ -22,10 +22,10 @@ from lab.types import Model
 
 WEAK: Mapping[str, float] = {"mnist": 0.1, "fashion_mnist": 0.02}
 STEPS = 40
-"""Of every attack that iterates; BIM before the detector has 10."""
+"""Steps of every attack that iterates; BIM before the detector has 10."""
 IMAGES = 500
-FEW = 200
-"""Images of Carlini-Wagner."""
+CW_IMAGES = 200
+"""Images that Carlini-Wagner attacks."""
 
 
 class Lengths(nn.Module):
@@ -93,7 +93,7 @@ def drawing(task: str, bench: Bench) -> Iterator[Figure]:
         "FGSM": (IMAGES, Attackers("fgsm", {"eps": eps})),
         "BIM": (IMAGES, Attackers("bim", {"eps": eps, "steps": 10})),
         "PGD": (IMAGES, Attackers("pgd", {"eps": eps, "steps": STEPS})),
-        "C&W": (FEW, Attackers("cw", {})),
+        "C&W": (CW_IMAGES, Attackers("cw", {})),
     }
     for k, (name, (count, attackers)) in enumerate(plans.items()):
         bench.progress.tell(k / len(plans), name)

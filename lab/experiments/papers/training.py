@@ -33,7 +33,7 @@ class Case:
 
 LIGHT = {"batch": 128, "lr": 0.002, "weight_decay": 0.01}
 PAPER = {"batch": 100, "lr": 0.005, "schedule": "triangle", "epochs": 6, "precision": "bfloat16"}
-"""As Wong et al. train on MNIST, but for 6 epochs instead of 10."""
+"""The settings of Wong et al. on MNIST, but 6 epochs instead of 10."""
 CASES: Mapping[str, Case] = {
     "collapse": Case(
         "Single-step training without a random start stands FGSM and falls to PGD",

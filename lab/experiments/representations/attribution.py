@@ -19,10 +19,10 @@ from lab.types import Model, ModelError
 STEPS = 32
 """Points on the way from black to the image at which integrated gradients look."""
 BATCH = 8
-"""Of these points, those that go through the network together."""
+"""How many of these points go through the network together."""
 
 
-def input_gradient(net: nn.Module, x: Tensor, target: int) -> Tensor:
+def logit_gradient(net: nn.Module, x: Tensor, target: int) -> Tensor:
     """The gradient of the class's logit with respect to the pixels."""
     found: Tensor = Saliency(net).attribute(x, target=target, abs=False)
     return found
@@ -54,7 +54,7 @@ def grad_cam(net: nn.Module, x: Tensor, target: int) -> Tensor:
 
 
 METHODS: Mapping[str, Callable[[nn.Module, Tensor, int], Tensor]] = {
-    "Input gradient": input_gradient,
+    "Input gradient": logit_gradient,
     "Integrated gradients": integrated_gradients,
     "Grad-CAM": grad_cam,
 }

@@ -20,7 +20,7 @@ from lab.progress import SILENT, Progress
 from lab.types import Model, Result
 
 STEPS = (10, 40, 100)
-"""Of the attack that is made stronger."""
+"""Numbers of steps of the attack that is made stronger."""
 RESTARTS = 3
 HUGE = 1.0
 """An epsilon at which every image can become every other."""
@@ -203,8 +203,8 @@ def _unbounded(case: Case) -> Check:
         if passed
         else f"Even with no bound {last:.0%} of the images stand: the attack is too weak, for they can become anything."
     )
-    told = tuple({"epsilon": f"{255 * eps:.3g}/255", "accuracy under PGD-40": f"{a:.1%}"} for eps, a in rows)
-    return Check("Does accuracy fall to 0 as epsilon grows?", passed, said, told)
+    evidence = tuple({"epsilon": f"{255 * eps:.3g}/255", "accuracy under PGD-40": f"{a:.1%}"} for eps, a in rows)
+    return Check("Does accuracy fall to 0 as epsilon grows?", passed, said, evidence)
 
 
 def _steps(case: Case) -> Check:
@@ -221,8 +221,8 @@ def _steps(case: Case) -> Check:
         said = f"More steps and starts break {gained:.0%} more: the short attack had not come to its end."
     else:
         said = "More steps and starts do not hurt, and change little: the attack had come to its end, or is blind."
-    told = tuple({"PGD": name, "accuracy": f"{a:.1%}"} for name, a in rows)
-    return Check("Do more steps and restarts not hurt the attack?", not worse, said, told)
+    evidence = tuple({"PGD": name, "accuracy": f"{a:.1%}"} for name, a in rows)
+    return Check("Do more steps and restarts not hurt the attack?", not worse, said, evidence)
 
 
 def _iterated(case: Case) -> Check:
@@ -233,8 +233,8 @@ def _iterated(case: Case) -> Check:
         if passed
         else "One large step breaks more than many small ones: the gradient is masked."
     )
-    told = ({"attack": "FGSM", "accuracy": f"{one:.1%}"}, {"attack": f"BIM-{STEPS[1]}", "accuracy": f"{many:.1%}"})
-    return Check("Is an iterated attack at least as strong as one step?", passed, said, told)
+    evidence = ({"attack": "FGSM", "accuracy": f"{one:.1%}"}, {"attack": f"BIM-{STEPS[1]}", "accuracy": f"{many:.1%}"})
+    return Check("Is an iterated attack at least as strong as one step?", passed, said, evidence)
 
 
 def _noise(case: Case) -> Check:
@@ -251,11 +251,11 @@ def _noise(case: Case) -> Check:
         if passed
         else "The attack breaks no more than random signs of the same size: either both are too small, or it is blind."
     )
-    told = (
+    evidence = (
         {"perturbation": f"random signs, the worst of {SHAKES}", "accuracy": f"{noise:.1%}"},
         {"perturbation": "PGD", "accuracy": f"{pgd:.1%}"},
     )
-    return Check("Is the attack better than noise?", passed, said, told)
+    return Check("Is the attack better than noise?", passed, said, evidence)
 
 
 def _black_box(case: Case) -> Check:
@@ -281,8 +281,8 @@ def _black_box(case: Case) -> Check:
         if passed
         else "An attack without gradients breaks more than the one that has them: the gradients mislead."
     )
-    told = tuple({"attack": name, "accuracy": f"{a:.1%}"} for name, a in rows.items())
-    return Check("Is white box at least as strong as black box and transfer?", passed, said, told)
+    evidence = tuple({"attack": name, "accuracy": f"{a:.1%}"} for name, a in rows.items())
+    return Check("Is white box at least as strong as black box and transfer?", passed, said, evidence)
 
 
 QUESTIONS = (_gradients, _unbounded, _steps, _iterated, _noise, _black_box)

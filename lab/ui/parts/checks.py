@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import streamlit as st
 
 from lab.experiments.robustness.sanity import Check
+
+
+def so_far(checks: Iterable[Check]) -> Iterator[tuple[Check, ...]]:
+    """After each check, all that have been made."""
+    made: tuple[Check, ...] = ()
+    for check in checks:
+        made = (*made, check)
+        yield made
 
 
 def show_checks(checks: Sequence[Check]) -> None:

@@ -92,7 +92,7 @@ class Scenario:
 
     @property
     def card(self) -> Card:
-        """Of the model that is attacked."""
+        """The card of the model that is attacked."""
         return self.subject.card
 
     @property

@@ -51,7 +51,7 @@ def strip(pictures: Iterable[tuple[Tensor, str]], width: int = THUMBNAIL) -> Non
 
 
 def stacks(columns: Iterable[Iterable[tuple[Tensor, str]]], width: int = THUMBNAIL) -> None:
-    """As `strip`, with several pictures below one another that stay together where the row wraps."""
+    """Small pictures in columns, each with a line of text; a column stays together where the row wraps."""
     row = st.container(horizontal=True, gap="small")
     for column in columns:
         with row.container(width=width):

@@ -15,7 +15,7 @@ from lab.models.cards import Classifier
 from lab.models.catalog import find_model, is_here
 from lab.progress import SILENT, Progress
 
-LOOK = 0.25
+POLL_SECONDS = 0.25
 """Seconds between two looks at how much of a file has been fetched."""
 
 
@@ -42,7 +42,7 @@ def model(key: str, progress: Progress = SILENT) -> Classifier:
         fetching = pool.submit(_model, key)
         while True:
             try:
-                return fetching.result(LOOK)
+                return fetching.result(POLL_SECONDS)
             except NotYet:
                 progress.tell(imagenet.fetched(key.split("/")[1]), key, "fetching the weights")
 

@@ -111,7 +111,7 @@ class Page(Generic[S, R]):
         self.draw_within(ask)
 
     def draw_within(self, ask: Ask | None = None) -> None:
-        """As `draw`, for a page that is a view of another."""
+        """Draws the page as a view of another, which has called `start`."""
         if self.body is not None:
             self.body()
             return

@@ -25,24 +25,24 @@ def mine() -> list[str]:
     return [key for key in _saved() if is_own(key)]
 
 
-def keep(told: Mapping[str, Any], net: nn.Module) -> str:
+def keep(details: Mapping[str, Any], net: nn.Module) -> str:
     """Keeps a copy of a net among this session's own models.
 
     Args:
-        told: what its card says, as in the file beside a shipped model's weights; its name gets the mark, and a number
-            where the session has a model of that name.
+        details: what its card says, as in the file beside a shipped model's weights; its name gets the mark, and a
+            number where the session has a model of that name.
         net: images [N,C,H,W] in [0,1] -> logits.
 
     Returns:
         Its key.
     """
     taken = {find_model(key).card().name for key in mine()}
-    name = plain = MARK + str(told["name"])
+    name = plain = MARK + str(details["name"])
     number = 1
     while name in taken:
         number += 1
         name = f"{plain} ({number})"
-    key = add_own(card_of({**told, "name": name}), net)
+    key = add_own(card_of({**details, "name": name}), net)
     _saved().append(key)
     return key
 

@@ -27,7 +27,7 @@ from lab.ui.shell.prose import prose
 from lab.ui.shell.words import attack_label
 
 Curves = tuple[QueryCurve, ...]
-"""Of the copy first, then of the attacks."""
+"""The curve of the copy, then those of the attacks."""
 
 
 def queries(setup: Setup, result: Extraction) -> None:
@@ -67,4 +67,4 @@ def queries(setup: Setup, result: Extraction) -> None:
 
 def _draw(curves: Curves) -> None:
     names = {SUBSTITUTE: "substitute, FGSM"} | {key: attacks.CATALOG[key].name for key in QUERY_ATTACKS}
-    show_chart(figures.queries(curves, names), "courses", prose(NAME, "Against query attacks", n=curves[0].n))
+    show_chart(figures.queries(curves, names), "query_curves", prose(NAME, "Against query attacks", n=curves[0].n))

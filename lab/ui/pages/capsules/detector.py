@@ -57,16 +57,16 @@ def _table(setup: Setup, drawing: Drawing) -> None:
     columns = dict.fromkeys(shares, st.column_config.NumberColumn(format="percent"))
     columns["area under ROC"] = st.column_config.NumberColumn(format="%.3f")
     st.dataframe(rows, hide_index=True, width="stretch", key="detections", column_config=columns)
-    guard = drawing.guard
+    detection = drawing.detection
     st.caption(
         prose(
             NAME,
             "The detector",
-            limit=f"{guard.limit:.2f}",
+            limit=f"{detection.limit:.2f}",
             rate=f"{setup.rate:.0%}",
-            calibration=len(guard.calibration),
-            held=len(guard.held),
-            false=f"{guard.false:.1%}",
+            calibration=len(detection.calibration),
+            held=len(detection.held),
+            false=f"{detection.false:.1%}",
             size=scaled(setup.eps, "linf"),
         )
     )
@@ -82,8 +82,8 @@ def _charts(setup: Setup, drawing: Drawing) -> None:
         chosen = st.selectbox("Attack in the histogram", list(curves), key=Ask(NAME).key("histogram"))
         scores = next(tried.scores for tried in drawing.tried if tried.name == chosen)
         if scores is not None:
-            guard = drawing.guard
-            show_chart(figures.errors(guard.held, scores, guard.limit), "errors", prose(NAME, "The histogram"))
+            detection = drawing.detection
+            show_chart(figures.errors(detection.held, scores, detection.limit), "errors", prose(NAME, "The histogram"))
     with right:
         st.markdown("**Whatever the threshold**")
         show_chart(figures.rocs(curves, setup.rate), "rocs", prose(NAME, "The ROC curves"))

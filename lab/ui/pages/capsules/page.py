@@ -15,7 +15,7 @@ from lab.progress import Progress
 from lab.ui.pages.capsules.detector import detector
 from lab.ui.pages.capsules.inside import inside
 from lab.ui.pages.capsules.robust import robust
-from lab.ui.pages.capsules.setup import NAME, PICTURE_WIDTH, Setup, choose, guard_of
+from lab.ui.pages.capsules.setup import NAME, PICTURE_WIDTH, Setup, choose, detection_of
 from lab.ui.pages.capsules.turn import turn
 from lab.ui.parts.show import show_chart
 from lab.ui.parts.tiles import strip, thumbnail
@@ -29,9 +29,9 @@ def compute(setup: Setup, progress: Progress) -> Iterator[Look]:
     """The attacked image, and what the network makes of it."""
     model = cache.model(setup.models[0], progress.part(0.0, 0.1))
     progress.tell(0.1, "the detector's threshold")
-    guard = guard_of(setup.task, setup.rate, setup.seed)
+    detection = detection_of(setup.task, setup.rate, setup.seed)
     data = setup.images(setup.image, setup.image + 1)
-    yield look(model, data, setup.attackers(setup.attack), guard, progress=progress.part(0.4, 1.0))
+    yield look(model, data, setup.attackers(setup.attack), detection, progress=progress.part(0.4, 1.0))
 
 
 def show(setup: Setup, result: Look) -> None:
@@ -44,7 +44,7 @@ def show(setup: Setup, result: Look) -> None:
             NAME,
             "The capsules",
             rate=f"{setup.rate:.0%}",
-            median=f"{result.guard.held.median():.2f}",
+            median=f"{result.detection.held.median():.2f}",
             wrong="" if result.seen[0] == result.label else wrong,
         )
     )
@@ -66,7 +66,7 @@ def show(setup: Setup, result: Look) -> None:
 
 def sentence(result: Look) -> str:
     """What the network saw and sees, and whether its drawing gives the attack away."""
-    limit, before, after = result.guard.limit, result.length(0), result.length(1)
+    limit, before, after = result.detection.limit, result.length(0), result.length(1)
     moved = f"no pixel moved by more than {scaled(float((result.x[1] - result.x[0]).abs().max()), 'linf')}"
     if result.seen[0] != result.seen[1]:
         seen = f"now sees **{result.name(1)}** (capsule length {after:.2f}) where it saw **{result.name(0)}** "

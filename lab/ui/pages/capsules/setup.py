@@ -13,7 +13,7 @@ from lab.attacks.catalog import find_attack
 from lab.data import load_data
 from lab.data.catalog import of_task
 from lab.defenses.detect import capsules_of
-from lab.experiments.capsules.look import guarded
+from lab.experiments.capsules.look import calibrate
 from lab.experiments.capsules.rivals import WHITE
 from lab.experiments.defenses.attackers import Attackers, Detection
 from lab.images import Images
@@ -139,7 +139,7 @@ def choose(ask: Ask) -> Setup:
 
 
 @lru_cache(maxsize=16)
-def guard_of(task: str, rate: float, seed: int) -> Detection:
+def detection_of(task: str, rate: float, seed: int) -> Detection:
     """The detector of a data set before any attack; the same as in the tab."""
     clean = load_data(of_task(task).key).rows(slice(FIRST, 2 * FIRST))
-    return guarded(cache.model(f"{task}/capsnet"), clean.x, clean.y, rate=rate, seed=seed)
+    return calibrate(cache.model(f"{task}/capsnet"), clean.x, clean.y, rate=rate, seed=seed)

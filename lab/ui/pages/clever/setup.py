@@ -17,14 +17,14 @@ from lab.ui.shell.ask import Ask
 NAME = "clever"
 NORMS = ("l1", "l2", "linf")
 RADII: Mapping[str, float] = {"l1": 40.0, "l2": 5.0, "linf": 25.5}
-"""Of the ball to begin with; in L-infinity in 255ths."""
+"""Radius of the ball to begin with; in L-infinity in 255ths."""
 BUDGETS: Mapping[str, Mapping[str, int]] = {"Quick": QUICK, "Paper": PAPER, "Own": QUICK}
 QUICK_LARGE = {"batches": 16, "samples": 8}
 """The quick budget for large images."""
 ALL_CLASSES = 20
 """Classes up to which all are scored."""
 LIKELIEST = 5
-"""Of more classes, the most probable that are scored."""
+"""How many classes are scored where there are more than that: the most probable."""
 MINUTES = 100_000
 """Points from which the page warns that it takes minutes."""
 
@@ -44,7 +44,7 @@ class Setup:
 
     @property
     def norm(self) -> str:
-        """In which the distance is measured."""
+        """The norm in which the distance is measured."""
         return self.sampling.norm
 
 

@@ -12,7 +12,7 @@ from lab.figures.attack import scaled
 from lab.models.catalog import is_here
 from lab.progress import Progress
 from lab.ui.pages.robustness.setup import LARGEST, NAME, Setup, autoattack_if_lower, ranking
-from lab.ui.parts.checks import show_checks
+from lab.ui.parts.checks import show_checks, so_far
 from lab.ui.shell import cache, trained
 from lab.ui.shell.ask import Ask
 from lab.ui.shell.jobs import answer
@@ -37,12 +37,8 @@ def believed(setup: Setup, result: Robustness) -> None:
         data = data.rows(slice(0, CHECKED_PHOTOGRAPHS if setup.task == "imagenet" else CHECKED))
         attacked = cache.model(model, progress.part(0.0, 0.1))
         other = None if source is None else cache.model(source, progress.part(0.1, 0.2))
-        answered: tuple[Check, ...] = ()
-        for one in check(
-            attacked, data.x, data.y, eps, source=other, seed=setup.seed, progress=progress.part(0.2, 1.0)
-        ):
-            answered = (*answered, one)
-            yield answered
+        part = progress.part(0.2, 1.0)
+        yield from so_far(check(attacked, data.x, data.y, eps, source=other, seed=setup.seed, progress=part))
 
     key = (model, setup.task, setup.count, eps, setup.seed)
     answered = answer("checks", key, f"Questioning {setup.names[model]}", work, show_checks)
