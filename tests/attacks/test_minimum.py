@@ -23,7 +23,7 @@ def test_the_first_weight_of_carlini_wagner_counts_the_confidence(monkeypatch):
 
 def test_carlini_wagner_goes_beyond_the_boundary_by_its_confidence():
     model, x, y, _, _ = known_optimum(5, "l2")
-    result = lab.attack("cw", model, x, y, confidence=5.0, trace=True)
+    result = lab.attack("cw", model, x, y, confidence=5.0, weight=0.01, trace=True)
     deepest = torch.stack([f.margin for f in result.frames]).amin(0)
     assert (deepest < -5).all()
 
