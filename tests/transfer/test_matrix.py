@@ -106,6 +106,18 @@ def test_the_command_prints_the_matrix_and_writes_it(tmp_path, capsys):
     assert "compare models of one data set" in capsys.readouterr().err
 
 
+def test_the_seed_of_the_command_is_the_attacks(tmp_path):
+    file, data = tmp_path / "matrix.json", lab.load_data("mnist").rows(slice(0, 12))
+    asked = ["transfer", "--models", "mnist/softmax", "--attack", "pgd", "--dataset", "mnist", "--limit", "12"]
+    assert main([*asked, "--param", "steps=2", "--seed", "3", "--json", str(file)]) == 0
+    told = json.loads(file.read_text())
+    own, other = (
+        lab.transfer(["mnist/softmax"], ["mnist/softmax"], data.x, data.y, "pgd", steps=2, seed=seed) for seed in (3, 0)
+    )
+    assert told["seed"] == 3
+    assert told["distortion"] == list(own.distortion) != list(other.distortion)
+
+
 def test_resizing_never_leads_out_of_the_pixel_range():
     model = lab.load_model("imagenet/efficientnet_lite0")
     x = torch.ones(1, 3, 260, 260)
