@@ -73,6 +73,16 @@ def test_weights_are_pulled_to_zero_and_biases_are_not(blobs):
         assert torch.allclose(p, before[name] * (0.95 if p.dim() > 1 else 1), rtol=1e-5), name
 
 
+def test_averaged_weights_keep_a_tenth_at_the_first_descent(blobs):
+    """The share that is kept grows from there to the one that is asked for."""
+    plain, averaged = small(architecture="mlp"), small(architecture="mlp")
+    before, settings = weights(plain), {"epochs": 1, "batch": 96, "lr": 0.1, "schedule": "constant"}
+    list(fit(plain, blobs, Standard(), **settings))
+    list(fit(averaged, blobs, Standard(), weight_average=0.9, **settings))
+    for start, end, mean in zip(before, weights(plain), weights(averaged), strict=True):
+        assert torch.allclose(mean, start.lerp(end, 0.9), atol=1e-6)
+
+
 def test_same_seed_same_weights_and_another_seed_others(blobs):
     nets = [small(), small(), small()]
     for net, seed in zip(nets, (5, 5, 6), strict=True):
