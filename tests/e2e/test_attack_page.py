@@ -102,6 +102,7 @@ def test_back_takes_one_press_and_brings_the_settings_and_the_tab(visit: Visitor
         page.keyboard.press("ArrowRight")
         visit.rest()
     page.get_by_role("tab", name="How it works").click()
+    expect(page.locator(".st-key-result")).to_contain_text("Code:", timeout=30_000)  # the server has heard of it
     visit.rest()
     left = page.url
     assert "eps=" in left
