@@ -13,8 +13,8 @@ from lab.images import Images
 from lab.models.catalog import load_model
 from lab.progress import SILENT, Cancelled, Progress
 from lab.statistics import wilson
-from lab.store import Key, Store, Stored, code_digest, everything, images_digest, weights_digest
-from lab.types import LabError
+from lab.store import Key, Store, Stored, code_digest, everything, images_digest, shipped, weights_digest
+from lab.types import DataError, LabError
 
 
 @dataclass(frozen=True)
@@ -215,6 +215,22 @@ def stored_reproduction(experiment: Experiment, stored: Stored) -> Reproduction:
     record = stored.record
     figures = tuple(Figure(**figure) for figure in record["figures"])
     return Reproduction(experiment, figures, record.get("details", {}), record["quick"], record["complete"])
+
+
+def published(id: str, store: Store | None = None) -> Mapping[str, Figure]:
+    """The figures of an experiment that come with the lab, by what they say; what pages and README quote.
+
+    Args:
+        id: of the experiment.
+        store: where they lie; None for what comes with the lab.
+
+    Raises:
+        DataError: where none were kept.
+    """
+    kept = [s for s in (store or shipped()).of(id) if s.complete and not s.record["quick"]]
+    if not kept:
+        raise DataError(f"no figures of '{id}' come with the lab: measure them by lab reproduce {id} --ship")
+    return {figure["what"]: Figure(**figure) for figure in kept[0].record["figures"]}
 
 
 def state(experiment: Experiment, store: Store, quick: bool = False) -> str:

@@ -19,10 +19,11 @@ from lab.training.rules import Adversarial, Fast, Rule
 
 @dataclass(frozen=True)
 class Case:
-    """One training: its net, its rule, how long, and by how many steps of PGD it is judged."""
+    """One training: its name in a table, its net, its rule, how long, and by how many steps of PGD it is judged."""
 
     title: str
     source: str
+    name: str
     net: str
     options: Mapping[str, Any]
     rule: Rule
@@ -38,6 +39,7 @@ CASES: Mapping[str, Case] = {
     "collapse": Case(
         "Single-step training without a random start stands FGSM and falls to PGD",
         "Wong et al. 2020",
+        "Convolutional, FGSM alone from zero, 6 epochs",
         "cnn",
         {},
         Adversarial(0.3, mix=0.0),
@@ -48,6 +50,7 @@ CASES: Mapping[str, Case] = {
     "fast": Case(
         "A random start and a step of 1.25 epsilon, and nothing else changed: no collapse",
         "Wong et al. 2020",
+        "Convolutional, fast, 6 epochs",
         "cnn",
         {},
         Fast(0.3, collapse=0.0),
@@ -58,6 +61,7 @@ CASES: Mapping[str, Case] = {
     "masking": Case(
         "A fully connected net trained half on FGSM's images looks robust to FGSM alone",
         "Goodfellow et al. 2015",
+        "Fully connected 256-256, FGSM half and half, 5 epochs",
         "mlp",
         {"widths": (256, 256)},
         Adversarial(0.25, mix=0.5),

@@ -82,11 +82,12 @@ def sentence(result: Look) -> str:
 
 
 def how(setup: Setup, result: Look) -> Mapping[str, object]:
-    """The figures in the explanation, from the network's card."""
+    """The figures in the explanation, from the network's card and the network."""
     card = find_model(setup.models[0]).card()
     weight = card.details.get("rule", {}).get("reconstruction")
     times = f", times {weight:g} (the paper: 0.0005; a detector needs the better decoder)" if weight else ""
-    return {"times": times, "parameters": f"{card.parameters:,}"}
+    decoder = sum(weight.numel() for weight in setup.net.decoder.parameters()) / card.parameters
+    return {"times": times, "parameters": f"{card.parameters:,}", "decoder": f"{decoder:.0%}"}
 
 
 PAGE: Page[Setup, Look] = Page(

@@ -8,6 +8,7 @@ from typing import Any
 
 import streamlit as st
 
+from lab.experiments.papers.experiment import published
 from lab.experiments.transfer.matrix import Matrix
 from lab.experiments.transfer.sweep import Point, sweep
 from lab.figures import transfer as figures
@@ -41,6 +42,8 @@ class Sweep:
 
 
 BOTH: Mapping[str, tuple[str, Mapping[str, Any]]] = {"I-FGSM": ("bim", {}), "MI-FGSM": ("mi_fgsm", {})}
+STORED = (("plain", "bim"), ("momentum", "mi_fgsm"))
+"""Names in how.md of what `lab reproduce momentum` measured."""
 SWEEPS = {
     "Iterations": Sweep("steps", "iterations", (1, 2, 4, 6, 8, 10, 15, 20), BOTH),
     "Momentum": Sweep("momentum", "momentum μ", (0, 0.25, 0.5, 0.75, 1, 1.25, 1.5, 2), {"MI-FGSM": ("mi_fgsm", {})}),
@@ -90,7 +93,17 @@ def sweeps(setup: Setup, result: Matrix) -> None:
     lines = answer("sweep", (setup, varied, source), label, work, lambda so_far: _draw(so_far, asked, "sweep_live"))
     if lines:
         how = prose(NAME, "The sweep", source=setup.names[source], others=len(setup.models) - 1)
-        _draw(lines, asked, "sweep", f"{how} {prose(NAME, varied)}")
+        _draw(lines, asked, "sweep", f"{how} {prose(NAME, varied, **_momentum(lines))}")
+
+
+def _momentum(lines: Lines) -> Mapping[str, str]:
+    """What momentum gains on the other models: in this chart, where it has both lines, and on photographs, as stored."""
+    figures = published("momentum")
+    told = {name: f"{figures[f'{attack}: success on the models never touched'].value:.0%}" for name, attack in STORED}
+    if set(lines) == set(BOTH):
+        gains = [100 * (m.targets - i.targets) for i, m in zip(lines["I-FGSM"], lines["MI-FGSM"], strict=False)]
+        told["gains"] = f"{min(gains):+.0f} to {max(gains):+.0f} points"
+    return told
 
 
 def _draw(lines: Lines, asked: Sweep, key: str, how: str = "") -> None:

@@ -12,6 +12,8 @@ import streamlit as st
 
 from lab.assets import ASSETS
 from lab.data.catalog import TASKS
+from lab.experiments.papers.experiment import published
+from lab.experiments.papers.training import CASES
 from lab.figures import training as figures
 from lab.figures.attack import scaled
 from lab.models.cards import REFERENCE_EPS
@@ -31,13 +33,8 @@ from lab.ui.shell.say import attempt
 
 KEPT = 4
 """Trainings of a session that can be resumed; the oldest are dropped."""
-COLUMNS = ("training", "epsilon", "wrong when clean", "under FGSM", "under PGD")
-MEASUREMENTS = (
-    ("Convolutional, FGSM alone from zero, 6 epochs", 0.3, "3.4%", "4.3%", "99.8% (50 steps)"),
-    ("Convolutional, fast, 6 epochs", 0.3, "0.9%", "3.9%", "7.1% (50 steps)"),
-    ("Fully connected 256-256, FGSM half and half, 5 epochs", 0.25, "1.9%", "14.6%", "99.9% (40 steps)"),
-)
-"""What `lab reproduce` measured as training-collapse, training-fast and training-masking."""
+LESSONS = ("training-collapse", "training-fast", "training-masking")
+"""The trainings whose stored figures stand beside one another, by their ids in `lab reproduce`."""
 
 
 def view() -> None:
@@ -204,9 +201,24 @@ def _lesson() -> None:
     """What is trained, and what training on single steps is worth, measured on the official test images."""
     with st.expander("How it works, and what one step is worth"):
         st.markdown(prose(NAME, "How it works"))
-        st.dataframe([dict(zip(COLUMNS, row, strict=True)) for row in MEASUREMENTS], hide_index=True, width="stretch")
-        st.markdown(prose(NAME, "The masking lesson"))
+        rows = {id: _lesson_row(id) for id in LESSONS}
+        st.dataframe(list(rows.values()), hide_index=True, width="stretch")
+        masked = {name: rows["training-masking"][name].split(" ")[0] for name in ("under FGSM", "under PGD")}
+        st.markdown(prose(NAME, "The masking lesson", fgsm=masked["under FGSM"], pgd=masked["under PGD"]))
         st.caption(prose(NAME, "Measured again"))
+
+
+def _lesson_row(id: str) -> dict[str, str]:
+    """One training of the lesson: what was trained, and its errors as they were stored."""
+    case = CASES[id.removeprefix("training-")]
+    errors = {what: f"{figure.value:.1%}" for what, figure in published(id).items()}
+    return {
+        "training": case.name,
+        "epsilon": f"{case.eps:g}",
+        "wrong when clean": errors["error clean"],
+        "under FGSM": errors["error under fgsm"],
+        "under PGD": f"{errors[f'error under pgd, {case.steps} steps']} ({case.steps} steps)",
+    }
 
 
 PAGE: Page[Plan, Trained] = Page(
