@@ -86,8 +86,8 @@ def how(setup: Setup, result: Look) -> Mapping[str, object]:
     card = find_model(setup.models[0]).card()
     weight = card.details.get("rule", {}).get("reconstruction")
     times = f", times {weight:g} (the paper: 0.0005; a detector needs the better decoder)" if weight else ""
-    decoder = sum(weight.numel() for weight in setup.net.decoder.parameters()) / card.parameters
-    return {"times": times, "parameters": f"{card.parameters:,}", "decoder": f"{decoder:.0%}"}
+    every, decoder = (sum(w.numel() for w in part.parameters()) for part in (setup.net, setup.net.decoder))
+    return {"times": times, "parameters": f"{every:,}", "decoder": f"{decoder / every:.0%}"}
 
 
 PAGE: Page[Setup, Look] = Page(

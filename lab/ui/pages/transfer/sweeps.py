@@ -97,7 +97,7 @@ def sweeps(setup: Setup, result: Matrix) -> None:
 
 
 def _momentum(lines: Lines) -> Mapping[str, str]:
-    """What momentum gains on the other models: in this chart, where it has both lines, and on photographs, as stored."""
+    """What momentum gains on the other models: in this chart, where it has both lines; on photographs, as stored."""
     figures = published("momentum")
     told = {name: f"{figures[f'{attack}: success on the models never touched'].value:.0%}" for name, attack in STORED}
     if set(lines) == set(BOTH):
