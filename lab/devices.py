@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lab.types import Model
+from lab.types import Model, ModelError
 
 CPU_BUDGET = 2 * 2**30
 """Bytes of activations that one chunk of a batch may hold on the CPU."""
@@ -46,16 +46,70 @@ def of(model: Model, fallback: Tensor) -> torch.device:
 
 
 def in_eval_mode(model: Model) -> Model:
-    """The model, or a copy in eval mode where any part of it is in training mode; the model itself is not touched."""
-    if isinstance(model, nn.Module) and any(m.training for m in model.modules()):
-        return copy.deepcopy(model).eval()
-    return model
+    """The model, or a copy in eval mode where any part of it is in training mode; the model itself is not touched.
+
+    Weights that were made in inference mode cannot take part in a gradient: such a model is copied, too.
+
+    Raises:
+        ModelError: where it would have to be copied and cannot be.
+    """
+    if not isinstance(model, nn.Module):
+        return model
+    weights = [*model.parameters(), *model.buffers()]
+    if not any(map(in_training, model.modules())) and not any(t.is_inference() for t in weights):
+        return model
+    return _copied(model, {id(t): _ordinary(t) for t in weights if t.is_inference()})
+
+
+def in_training(module: nn.Module) -> bool:
+    """Whether a module is in training mode; a frozen script is not, and has no such attribute."""
+    return bool(getattr(module, "training", False))
 
 
 def twin(model: nn.Module) -> nn.Module:
-    """A copy of a network in eval mode that shares its weights: hooks can be put on it, and parts replaced."""
-    shared: dict[int, Any] = {id(t): t for t in (*model.parameters(), *model.buffers())}
-    return copy.deepcopy(model, shared).eval()
+    """A copy of a network in eval mode that shares its weights: hooks can be put on it, and parts replaced.
+
+    Raises:
+        ModelError: where it cannot be copied.
+    """
+    return _copied(model, {id(t): t for t in (*model.parameters(), *model.buffers())})
+
+
+def _copied(model: nn.Module, known: dict[int, Any]) -> nn.Module:
+    """A copy in eval mode, with `known` in place of what has these ids.
+
+    What a network keeps of its last answer belongs to a graph, and is copied without it.
+    """
+    modules = list(model.modules())
+    if any(_is_patched(m) for m in modules):
+        raise ModelError(
+            "the model's forward was replaced, so that no copy in eval mode can be made: call model.eval()"
+        )
+    for module in modules:
+        for value in vars(module).values():
+            for t in value if isinstance(value, list | tuple) else (value,):
+                if isinstance(t, Tensor) and not t.is_leaf:
+                    known.setdefault(id(t), t.detach().clone())
+    try:
+        return copy.deepcopy(model, known).eval()
+    except Exception as e:  # whatever a part of it raises that was never meant to be copied
+        reason = str(e).splitlines()[0] if str(e) else type(e).__name__
+        raise ModelError(
+            f"the model cannot be copied ({reason}): call model.eval(), and leave out what it keeps"
+        ) from e
+
+
+def _is_patched(module: nn.Module) -> bool:
+    """Whether its forward is a function of its own, which would go on using the original in a copy."""
+    forward = vars(module).get("forward")
+    return forward is not None and getattr(forward, "__self__", None) is not module
+
+
+def _ordinary(t: Tensor) -> Tensor:
+    """A copy of a weight that was made in inference mode, as an ordinary one."""
+    with torch.inference_mode(False):
+        clone = t.detach().clone()
+        return nn.Parameter(clone, requires_grad=False) if isinstance(t, nn.Parameter) else clone
 
 
 def chunks(model: Model, x: Tensor, ask: Callable[[Tensor], object] | None = None) -> Iterator[slice]:

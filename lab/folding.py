@@ -6,13 +6,13 @@ the batch norm behind it into its weights, and `_turn_stems` takes the gradient 
 as one without.
 
 Check: nothing is known of any architecture, so nothing is believed. One image is watched on its way through the copy,
-and only what was seen to follow on each other is rewritten. Then logits (CLOSE) and, where they will be wanted,
-gradients (ALIKE) of copy and network are compared on an image; a copy that is kept is compared again whenever it is
-asked for.
+and only what was seen to follow on each other is rewritten. Then logits (CLOSE), of images from all over the batch, and
+gradients (ALIKE), where they will be wanted, are compared with the network's own, at every attack; and again, by
+`agrees`, as the attack goes on and at its end.
 
-Where the check fails, or the network cannot be copied, has hooks, or keeps records of being asked, there is no copy:
-the network itself is used, and nothing was changed in it. Where it holds, the difference of the logits is told, so
-that the driver can leave as much room at the boundary, and ask the network itself in the end.
+Where the check fails, or the network cannot be copied, has hooks, holds functions that know it, or keeps records of
+being asked, there is no copy: the network itself is used, and nothing was changed in it. Where it holds, the difference
+of the logits is told, so that the driver can leave as much room at the boundary; the network itself has the last word.
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ from __future__ import annotations
 import copy
 import weakref
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sized
 from dataclasses import dataclass
+from functools import partial
+from types import CellType, FunctionType, MethodType
 from typing import Any
 
 import torch
@@ -29,6 +31,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lab import devices
+from lab.gate import Look, Usable, look, usable, with_gradient
 from lab.types import REFUSALS, Model
 
 CLOSE = 1e-4
@@ -46,63 +49,83 @@ class Folded:
 
     Attributes:
         model: images [N,C,H,W] in [0,1] -> logits [N,K].
-        error: how far its logits may be from those of the original; 0 where it is the original.
+        error: how far its logits may be from those of the original, as far as was seen.
+        original: the network; None where `model` is the network itself.
     """
 
-    model: Model
+    model: Usable
     error: float = 0.0
+    original: Usable | None = None
+
+    def agrees(self, x: Tensor, gradients: bool) -> bool:
+        """Whether the two still say the same of images [n,C,H,W], with the same gradient at the last of them."""
+        if self.original is None:
+            return True
+        right, other = _logits(self.original, x), _logits(self.model, x)
+        if not same(right, other):
+            return False
+        return not gradients or _alike(with_gradient(self.original, x[-1:])[1], with_gradient(self.model, x[-1:])[1])
 
 
 @dataclass(frozen=True)
 class _Known:
     weights: object
-    gradients: bool
     fast: nn.Module | None
 
 
 _known: weakref.WeakKeyDictionary[nn.Module, _Known] = weakref.WeakKeyDictionary()
 
 
-def fold(model: Model, x: Tensor, *, gradients: bool = True) -> Folded:
+def fold(model: Model, x: Tensor, *, gradients: bool = True, seen: Look | None = None) -> Folded:
     """A faster equal of a network in eval mode, or the network itself where there is none.
 
     The network is not touched: the faster one is a copy that shares all weights but those of the convolutions. It is
-    kept for the next time, and compared with the original at x whenever it is asked for. Functions that are no
-    `nn.Module`, networks with hooks, and those that keep records of being asked stay as they are.
+    kept for the next time, and compared with the original at some of x whenever it is asked for. Functions that are no
+    `nn.Module`, networks with hooks, those that are random, and those that keep records of being asked stay as they
+    are.
 
     Args:
         model: images [N,C,H,W] in [0,1] -> logits [N,K].
-        x: one image or more, on the network's device, with which the two are compared.
+        x: images on the network's device; with some of them the two are compared.
         gradients: whether gradients will be wanted of it; then they are compared, too.
+        seen: what was already seen of the network, for the same `gradients`.
     """
-    if not isinstance(model, nn.Module) or not any(_convolutions(model)) or any(map(_has_hooks, model.modules())):
+    model = usable(model, x)
+    net = model.model
+    if not isinstance(net, nn.Module) or not any(_convolutions(net)) or any(map(_has_hooks, net.modules())):
         return Folded(model)
-    weights = tuple((t.data_ptr(), t._version) for t in (*model.parameters(), *model.buffers()))
-    known = _known.get(model)
     try:
         with torch.random.fork_rng(devices=[x.device] if x.is_cuda else []):
-            if known and known.weights == weights and known.gradients >= gradients:
-                error = None if known.fast is None else _error(_logits(model, x), _logits(known.fast, x))
+            seen = look(model, x, gradients) if seen is None else seen
+            if seen.random:
+                return Folded(model)
+            weights = tuple((t.data_ptr(), t._version) for t in (*net.parameters(), *net.buffers()))
+            known = _known.get(net)
+            if known and known.weights == weights:
+                error = None if known.fast is None else _difference(model.like(known.fast), seen)
                 if known.fast is None or error is not None:
-                    return Folded(known.fast or model, error or 0.0)
-            fast = _made(model, x)
-            if fast is None:
-                error = None
-            elif gradients:
-                error = _same_gradient(model, fast, x)
-            else:
-                error = _error(_logits(model, x), _logits(fast, x))
+                    return Folded(model) if known.fast is None else Folded(model.like(known.fast), error or 0.0, model)
+            fast = None if _knows_itself(net) else _made(model, net, seen.x)
+            error = None if fast is None else _difference(model.like(fast), seen)
     except UNFIT:
         return Folded(model)
-    _known[model] = _Known(weights, gradients, fast if error is not None else None)
-    return Folded(model) if fast is None or error is None else Folded(fast, error)
+    _known[net] = _Known(weights, fast if error is not None else None)
+    return Folded(model) if fast is None or error is None else Folded(model.like(fast), error, model)
 
 
-def _made(model: nn.Module, x: Tensor) -> nn.Module | None:
+def unfold(model: Usable) -> Folded:
+    """The network as it is, from now on: what was taken for its equal was found out as none."""
+    net = model.model
+    if isinstance(net, nn.Module) and net in _known:
+        _known[net] = _Known(_known[net].weights, None)
+    return Folded(model)
+
+
+def _made(model: Usable, net: nn.Module, x: Tensor) -> nn.Module | None:
     """The copy, folded; None where asking it changes it."""
-    fast = devices.twin(model)
+    fast = devices.twin(net)
     state = _state(fast)
-    calls = _calls(fast, x)
+    calls = _calls(model.like(fast), fast, x)
     if _state(fast) != state:
         return None
     _pad_inside(fast, calls)
@@ -120,10 +143,10 @@ class _Call:
     answer: Tensor
 
 
-def _calls(model: nn.Module, x: Tensor) -> Mapping[str, _Call]:
-    """The convolutions and batch norms below the model that are called just once, by name, in order."""
+def _calls(model: Model, net: nn.Module, x: Tensor) -> Mapping[str, _Call]:
+    """The convolutions and batch norms below the network that are called just once, by name, in order."""
     names: dict[nn.Module, str] = {
-        m: n for n, m in model.named_modules() if n and isinstance(m, nn.Conv2d | nn.BatchNorm2d)
+        m: n for n, m in net.named_modules() if n and isinstance(m, nn.Conv2d | nn.BatchNorm2d)
     }
     calls: list[_Call] = []
     handles = [m.register_forward_hook(lambda m, given, out: calls.append(_Call(m, given[0], out))) for m in names]
@@ -254,34 +277,34 @@ def _set(convolution: nn.Module, weight: Tensor, bias: Tensor | None) -> None:
     }
 
 
+def _difference(fast: Usable, seen: Look) -> float | None:
+    """How far the logits of a copy are from what was seen of the network; None where they, or gradients, differ."""
+    error = _error(seen.logits, _logits(fast, seen.x))
+    if error is None or seen.gradient is None:
+        return error
+    return error if _alike(seen.gradient, with_gradient(fast, seen.x[-1:])[1]) else None
+
+
 def _error(right: Tensor, other: Tensor) -> float | None:
     """How far logits are apart; None where that is too far."""
     error = _largest(right - other)
     return error if error <= CLOSE * max(1.0, _largest(right)) else None  # NaN is too far
 
 
-def _same_gradient(model: nn.Module, fast: nn.Module, x: Tensor) -> float | None:
-    """`_error`, or None where the gradients differ: a network may have a backward of its own."""
-    (right, gradient), (other, same) = _with_gradient(model, x), _with_gradient(fast, x)
-    return _error(right, other) if float((gradient - same).norm()) <= ALIKE * float(gradient.norm()) else None
+def same(right: Tensor, other: Tensor) -> bool:
+    """Whether logits are those of a faster equal."""
+    return _error(right, other) is not None
 
 
-def _logits(model: nn.Module, x: Tensor) -> Tensor:
+def _alike(gradient: Tensor, other: Tensor) -> bool:
+    """Whether gradients are the same; a network may have a backward of its own."""
+    return float((gradient - other).norm()) <= ALIKE * float(gradient.norm())
+
+
+def _logits(model: Usable, x: Tensor) -> Tensor:
     with torch.no_grad():
-        logits: Tensor = model(x[:1])
+        logits: Tensor = model(x)
     return logits
-
-
-def _with_gradient(model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Logits at the first image, and the gradient of a sum of them."""
-    x = x[:1].detach().clone().requires_grad_()
-    with torch.enable_grad():
-        logits = model(x)
-        if not logits.requires_grad:
-            return logits, torch.zeros_like(x)
-        weights = torch.linspace(-1, 1, logits.shape[1]).to(logits)
-        (g,) = torch.autograd.grad((logits * weights).sum(), x, allow_unused=True)
-    return logits.detach(), torch.zeros_like(x) if g is None else g
 
 
 def _largest(t: Tensor) -> float:
@@ -307,5 +330,45 @@ def _state(model: nn.Module) -> list[object]:
     ]
 
 
+def _knows_itself(net: nn.Module) -> bool:
+    """Whether a part of a network holds a function that knows the network: in a copy it would know the original."""
+    own = {id(m) for m in net.modules()}
+    return any(_reaches(value, own, False, 4) for module in net.modules() for value in vars(module).values())
+
+
+def _reaches(value: object, own: set[int], inside: bool, deep: int) -> bool:
+    """Whether a function in a value holds one of these modules; whatever else holds one is copied with it.
+
+    Args:
+        value: what a module holds.
+        own: ids of the modules.
+        inside: whether it is held by a function.
+        deep: how far to look.
+    """
+    if id(value) in own:
+        return inside
+    held: Iterable[object] = ()
+    if isinstance(value, FunctionType):
+        cells = (cell.cell_contents for cell in value.__closure__ or () if _is_filled(cell))
+        held = (*cells, *(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values())
+    elif isinstance(value, partial):
+        held = (value.func, *value.args, *value.keywords.values())
+    elif isinstance(value, MethodType):
+        held = (value.__self__,)
+    elif isinstance(value, Mapping):
+        held = value.values()
+    elif isinstance(value, list | tuple | set):
+        held = value
+    inside = inside or isinstance(value, FunctionType)
+    return deep > 0 and any(_reaches(each, own, inside, deep - 1) for each in held)
+
+
 def _has_hooks(module: nn.Module) -> bool:
     return any(value for name, value in vars(module).items() if name.endswith("_hooks"))
+
+
+def _is_filled(cell: CellType) -> bool:
+    try:
+        return cell.cell_contents is not None
+    except ValueError:  # a name that was not given a value yet
+        return False

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from lab import devices
+from lab.gate import asked, check_logits, usable
 from lab.progress import SILENT, Progress
 from lab.types import Model
 
@@ -23,14 +24,18 @@ def logits_of(model: Model, x: Tensor, *, rows: int = ROWS, progress: Progress =
         progress: hears the share that is done after every chunk.
 
     Raises:
+        ModelError: where the model cannot take the images, or what it answers are no logits, or none that are finite.
         Cancelled: where the work is to stop.
     """
-    model = devices.in_eval_mode(model)
-    device = devices.of(model, x)
+    asking = usable(model, x)
+    device = devices.of(asking, x)
     answers = []
     with torch.no_grad():
         for i in range(0, len(x), rows):
-            answers.append(model(x[i : i + rows].to(device)).cpu())
+            part = x[i : i + rows].to(device)
+            logits = asked(asking, part)
+            check_logits(logits, len(part))
+            answers.append(logits.cpu())
             progress.tell((i + rows) / len(x))
     return torch.cat(answers)
 

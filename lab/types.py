@@ -296,6 +296,9 @@ class Result:
         frames: the iterates with their measures; empty unless traced.
         complete: False where the attack was cancelled before its last step.
         stage: for an attack of several stages, the one that reached each image's goal; "" where none did. [N]
+        chance: of a random model, in which share of fresh looks at `x` the goal is reached [N]; `success` is more than
+            one half. None for a model that answers the same at every look.
+        interval: the 95% interval of that share [N,2].
 
     Example:
         >>> import lab
@@ -315,3 +318,5 @@ class Result:
     frames: tuple[Frame, ...] = field(default=(), repr=False)
     complete: bool = True
     stage: tuple[str, ...] = ()
+    chance: Tensor | None = None
+    interval: Tensor | None = None

@@ -6,8 +6,9 @@ An attack yields iterates; here they become a result. Which images are still at 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import closing
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import replace
 
 import torch
@@ -17,16 +18,26 @@ from lab import devices
 from lab.attacks.best import Best
 from lab.attacks.film import Film, side_by_side
 from lab.attacks.norms import LENGTHS, NORMS, distances
+from lab.attacks.rounding import rounded
 from lab.attacks.rows import Passes, Rows
 from lab.attacks.spec import Spec
-from lab.attacks.validate import check_images, check_model, check_seed
 from lab.attacks.watched import Watched
-from lab.folding import Folded, fold
+from lab.folding import Folded, fold, same, unfold
+from lab.gate import HALF, Usable, check_images, check_logits, check_seed, look, usable
 from lab.progress import SILENT, Cancelled, Progress
-from lab.types import Access, Attack, Goal, Iterate, Model, ModelError, Result, Steps
+from lab.statistics import wilson
+from lab.types import Access, Attack, Goal, Iterate, LabWarning, Model, ModelError, Result, Steps
 
 SLACK = 10.0
 """How many times the difference measured between a model and its faster equal an attack has to clear."""
+AGAIN = 50
+"""After how many iterates the faster equal is compared with the model once more."""
+CONFIRMED, JUDGED = 5, 40
+"""How many fresh looks at an image decide whether a random model is fooled: on the way, and in the end."""
+
+
+class Differs(Exception):
+    """What was taken for an equal of the model is none."""
 
 
 @torch.inference_mode(False)
@@ -44,13 +55,16 @@ def run(
 ) -> Result:
     """Runs an attack to its end and measures what it reached.
 
+    A random model is judged by fresh looks at the end, and an image that fools it at one look only counts as fooled on
+    the way where more looks confirm it: an attack must not win by looking often.
+
     Args:
         spec: what the attack may ask, which of its iterates count, and whether its images depend on each other.
         attack: the generator of iterates.
         model: images in [0,1] -> logits; never changed. One in training mode is attacked as a copy in eval mode.
-        x: clean images [N,C,H,W] in [0,1].
+        x: clean images [N,C,H,W] in [0,1]; in half precision the attack works in float32, and its result is rounded.
         goal: what the attack wants, for these images.
-        seed: the same seed gives the same result, whatever the batch size.
+        seed: the same seed gives the same result, whatever the batch size; of the model's random numbers, too.
         trace: keep every iterate as a `Frame`; a number keeps the pictures of at most that many, evenly spread.
         drop_solved: stop working on an image as soon as its goal is reached, as some attacks always do; its later
             frames repeat the last.
@@ -60,28 +74,84 @@ def run(
         ImageError, GoalError, ModelError: for what cannot be attacked.
         ParamError: for a seed that is no whole number from 0 to 2^64-1.
     """
-    check_model(model)
-    seed = check_seed(seed)
-    x = _outside_inference(check_images(x))
+    seed, x = check_seed(seed), _outside_inference(check_images(x))
     goal = Goal(_outside_inference(goal.labels), goal.targeted)
-    model = devices.in_eval_mode(model)
+    asked = usable(model, x)
     if not len(x):
         return _nothing(x)
-    device = devices.of(model, x)
-    fast = fold(model, x[:1].to(device), gradients=spec.access is Access.GRADIENTS)
-    fitting = list(devices.chunks(model, x, Watched(model, Access.GRADIENTS, goal).answer))
+    device, gradients = devices.of(asked, x), spec.access is Access.GRADIENTS
+    with _dice(asked, device, seed):
+        first = look(asked, x, gradients)
+        check_logits(first.logits, len(first.x), goal)
+        if first.random:
+            _warn(f"the model answers differently at a second look: {JUDGED} fresh looks judge each image")
+        elif first.gradient is not None and not first.gradient.any():
+            _warn("the model's logits have no gradient at the image: an attack that follows it stands still there")
+        fast = fold(asked, first.x, gradients=gradients, seen=first)
+
+    def through(fast: Folded) -> Result:
+        with _dice(asked, device, seed):
+            return _run(spec, attack, asked, fast, x, goal, device, seed, trace, drop_solved, first.random, progress)
+
+    try:
+        return through(fast)
+    except Differs:
+        return through(unfold(asked))
+
+
+def _run(
+    spec: Spec,
+    attack: Attack,
+    model: Usable,
+    fast: Folded,
+    given: Tensor,
+    goal: Goal,
+    device: torch.device,
+    seed: int,
+    trace: bool | int,
+    drop_solved: bool,
+    random: bool,
+    progress: Progress,
+) -> Result:
+    """Runs an attack on the model's faster equal, chunk by chunk.
+
+    Raises:
+        Differs: where that turns out not to be its equal.
+    """
+    x = given.to(model.computed)
+    fitting = list(devices.chunks(model.model, x, Watched(model, Access.GRADIENTS, goal).answer))
     results: list[Result] = []
     for part in [slice(0, len(x))] if spec.joint else fitting:
         seen = Watched(fast.model, spec.access, goal, part.start == 0, fitting if spec.joint else [slice(None)])
         clean, own = x[part].to(device, copy=True), Goal(goal.labels[part].to(device), goal.targeted)
-        chunk = Chunk(spec, attack, seen, clean, own, trace, drop_solved, model, fast)
+        chunk = Chunk(spec, attack, seen, clean, own, trace, drop_solved, fast, random)
         chunk.follow(torch.Generator().manual_seed(seed), progress.part(part.start / len(x), part.stop / len(x)))
         results.append(chunk.result())
         if not chunk.complete:
             rest = slice(part.stop, len(x))
-            results += _untouched(spec, attack, model, x[rest].to(device), goal.rows(rest), trace)
+            results += _untouched(spec, attack, model, x[rest].to(device), goal.rows(rest), trace, random)
             break
-    return _joined(results, x.device)
+    return _joined(results, given.device)
+
+
+@contextmanager
+def _dice(model: Usable, device: torch.device, seed: int) -> Iterator[None]:
+    """Random numbers of a model's own, from torch's generators or from one that it can begin anew, follow the seed."""
+    cards = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=cards):
+        torch.default_generator.manual_seed(seed)
+        for card in cards:
+            with torch.cuda.device(card):
+                torch.cuda.manual_seed(seed)
+        for module in model.modules():
+            restart = getattr(module, "restart", None)
+            if callable(restart):
+                restart()
+        yield
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, LabWarning, stacklevel=4)
 
 
 class Chunk:
@@ -89,6 +159,9 @@ class Chunk:
 
     The attack works on a faster equal of the model where there is one. The model itself has the last word, and on the
     way a goal counts as reached once the margin is larger than the two can differ.
+
+    Raises:
+        Differs: in `follow` and `result`, where the faster one says something else than the model.
     """
 
     def __init__(
@@ -100,16 +173,18 @@ class Chunk:
         goal: Goal,
         trace: bool | int = False,
         drop_solved: bool = False,
-        judge: Model | None = None,
         fast: Folded | None = None,
+        random: bool = False,
     ) -> None:
-        self.attack, self.seen, self.clean, self.goal = attack, seen, clean, goal
+        self.attack, self.seen, self.clean, self.goal, self.random = attack, seen, clean, goal, random
+        self.gradients = spec.access is Access.GRADIENTS
         self.drops = (drop_solved or spec.until_reached) and not spec.joint
         self.closest = spec.keep == "closest"
-        self.slack = SLACK * fast.error if fast else 0.0
-        self.judge = judge if self.slack else None
+        self.fast = fast if fast and fast.original else None
+        self.slack = SLACK * self.fast.error if self.fast else 0.0
         self.rows, self.passes = Rows(clean), Passes(len(clean))
-        self.best = Best(clean, LENGTHS[getattr(attack, "norm", spec.norm)])
+        self.norm: str = getattr(attack, "norm", spec.norm)
+        self.best = Best(clean, LENGTHS[self.norm])
         self.film = Film(clean, goal, None if trace is True else trace) if trace else None
         self.stage = [""] * len(clean)
         self.complete = True
@@ -121,6 +196,8 @@ class Chunk:
         with closing(self.attack(self.seen, self.clean, self.goal, rng)) as iterates:
             while (iterate := _next(iterates, rows)) is not None:
                 self.passes.share(*self.seen.count(), len(iterate.x), self.rows)
+                if self.fast and step % AGAIN == AGAIN - 1:
+                    self._compare(iterate.x, step // AGAIN)
                 rows = self.take(step, self.rows.live(iterate))
                 if rows is not None and not len(rows):
                     return
@@ -142,17 +219,29 @@ class Chunk:
         if not (self.drops or self.closest):
             self.best.last(it.x, logits)
             return None
-        hit = self._reached(logits)
+        hit = self._reached(it.x, logits)
         if self.closest:
             self.best.closest(it.x, logits, hit, self.rows)
         else:
             self.best.where(torch.ones_like(hit), it.x, logits, self.rows)
         return self._leave(it, hit)
 
-    def _reached(self, logits: Tensor) -> Tensor:
+    def _reached(self, x: Tensor, logits: Tensor) -> Tensor:
         """Which of the images at work reach their goal, beyond doubt."""
         goal = self.goal if self.rows.whole else self.goal.rows(self.rows.at)
-        return goal.margin(logits) < -self.slack if self.slack else goal.reached(logits.argmax(1))
+        hit = goal.margin(logits) < -self.slack if self.slack else goal.reached(logits.argmax(1))
+        if self.random and hit.any():
+            often, rows = torch.zeros(int(hit.sum()), device=x.device), goal.rows(hit)
+            for _ in range(CONFIRMED):
+                often += rows.reached(self.seen.look(x[hit]).argmax(1))
+            hit[hit.clone()] = often > CONFIRMED / 2
+        return hit
+
+    def _compare(self, x: Tensor, turn: int) -> None:
+        """Compares model and faster equal at one of the images at work."""
+        one = turn % len(x)
+        if self.fast and not self.fast.agrees(x[one : one + 1], self.gradients):
+            raise Differs
 
     def _leave(self, it: Iterate, hit: Tensor) -> Tensor | None:
         """Lets go of the images that are done, and notes which stage of the attack brought them to their goal."""
@@ -165,18 +254,22 @@ class Chunk:
         return self.rows.leave(done)
 
     def result(self) -> Result:
-        """What stands at the end, measured."""
-        x, logits = self.best.x, self.best.logits
-        if self.judge is not None:
-            logits = replace(self.seen, model=self.judge).look(x)
-        elif logits is None:
-            logits = self.seen.look(x)
-        if not logits.isfinite().all():
-            raise ModelError("the model answered NaN or infinity during the attack: check its weights")
+        """What stands at the end, measured; by the model itself."""
+        given = self.seen.model.given
+        x = self.best.x
+        if given in HALF:
+            x = rounded(x, self.clean, given, getattr(self.attack, "eps", None), self.norm)
+        logits = self._judged(x)
         predictions = logits.argmax(1)
+        success, chance, interval = self.goal.reached(predictions), None, None
+        if self.random:
+            looks = sum(self.goal.reached(self.seen.look(x).argmax(1)).double() for _ in range(JUDGED))
+            chance = torch.as_tensor(looks) / JUDGED
+            interval = torch.tensor([wilson(round(float(c) * JUDGED), JUDGED) for c in chance]).view(-1, 2)
+            success = chance > 0.5
         return Result(
-            x=x,
-            success=self.goal.reached(predictions),
+            x=x.to(given),
+            success=success,
             distance=distances(x, self.clean),
             queries=self.passes.forwards,
             backwards=self.passes.backwards,
@@ -185,7 +278,29 @@ class Chunk:
             frames=tuple(self.film.frames) if self.film else (),
             complete=self.complete,
             stage=tuple(self.stage) if any(self.stage) else (),
+            chance=chance,
+            interval=interval,
         )
+
+    def _judged(self, x: Tensor) -> Tensor:
+        """The model's own logits at the images that were found.
+
+        Raises:
+            ModelError: where they are not finite.
+        """
+        known = self.best.logits if x is self.best.x else None
+        if self.fast is None or self.fast.original is None:
+            logits = self.seen.look(x) if known is None else known
+        else:
+            logits = replace(self.seen, model=self.fast.original).look(x)
+        if not logits.isfinite().all():
+            raise ModelError("the model answered NaN or infinity during the attack: check its weights")
+        if self.fast is not None:
+            few = slice(None) if known is not None else slice(0, None, max(1, len(x) // 2))
+            found = replace(self.seen, portions=(slice(None),)).look(x[few]) if known is None else known
+            if not same(logits[few], found):
+                raise Differs
+        return logits
 
 
 def planned(attack: Attack) -> int | None:
@@ -214,12 +329,15 @@ def _outside_inference(t: Tensor) -> Tensor:
     return t.clone() if t.is_inference() else t
 
 
-def _untouched(spec: Spec, attack: Attack, model: Model, x: Tensor, goal: Goal, trace: bool | int) -> Sequence[Result]:
+def _untouched(
+    spec: Spec, attack: Attack, model: Usable, x: Tensor, goal: Goal, trace: bool | int, random: bool
+) -> Sequence[Result]:
     """The results for images that a cancelled run never came to; traced, they have one frame, the clean images."""
     results = []
-    for part in devices.chunks(model, x) if len(x) else ():
+    for part in devices.chunks(model.model, x, model) if len(x) else ():
         own = Goal(goal.labels[part].to(x.device), goal.targeted)
-        chunk = Chunk(replace(spec, keep="last"), attack, Watched(model, Access.SCORES, own), x[part], own, trace)
+        seen = Watched(model, Access.SCORES, own)
+        chunk = Chunk(replace(spec, keep="last"), attack, seen, x[part], own, trace, random=random)
         chunk.complete = False
         if chunk.film:
             chunk.take(0, Iterate(x[part]))
@@ -249,5 +367,13 @@ def _joined(parts: Sequence[Result], device: torch.device) -> Result:
         distance={k: torch.cat([p.distance[k].to(device) for p in parts]) for k in parts[0].distance},
         frames=side_by_side([p.frames for p in parts if p.frames]),
         complete=all(p.complete for p in parts),
+        chance=_rows(parts, "chance", device),
+        interval=_rows(parts, "interval", device),
         stage=sum((p.stage or ("",) * len(p.x) for p in parts), ()) if any(p.stage for p in parts) else (),
     )
+
+
+def _rows(parts: Sequence[Result], name: str, device: torch.device) -> Tensor | None:
+    """What the results of several chunks tell of a random model, as one; None of any other model."""
+    tensors = [getattr(p, name) for p in parts]
+    return None if any(t is None for t in tensors) else torch.cat([t.to(device) for t in tensors])

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lab.attacks.catalog import find_attack
 from lab.attacks.driver import run
-from lab.attacks.validate import check_images, make_goal
+from lab.gate import check_images, make_goal
 from lab.progress import SILENT, Progress
 from lab.types import Model, Result
 

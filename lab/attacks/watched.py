@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lab.attacks.validate import check_logits, warn_of_probabilities
-from lab.types import REFUSALS, Access, Answer, Fusing, Goal, Model, ModelError
+from lab.gate import Usable, check_logits, telling, warn_of_probabilities
+from lab.types import Access, Answer, Fusing, Goal
 
 
 @dataclass
@@ -26,7 +26,7 @@ class Watched(Fusing):
         backwards: images that it has asked the gradient of.
     """
 
-    model: Model
+    model: Usable
     access: Access
     goal: Goal
     warns: bool = False
@@ -69,13 +69,8 @@ class Watched(Fusing):
 
     def _first(self, x: Tensor, ask: Callable[[], Answer]) -> Answer:
         """The first answer, checked."""
-        try:
+        with telling(x):
             answer = ask()
-        except torch.OutOfMemoryError:
-            raise
-        except REFUSALS as e:
-            reason = str(e).splitlines()[0] if str(e) else type(e).__name__
-            raise ModelError(f"the model cannot take images of shape {list(x.shape[1:])}: {reason}") from e
         check_logits(answer.logits, len(x), self.goal)
         if self.warns:
             warn_of_probabilities(answer.logits)

@@ -8,7 +8,7 @@ from lab.attacks.black_box import ScoreAttack, portions
 from lab.attacks.hopskipjump import HopSkipJump
 from lab.attacks.pixel import Pixel, paint
 from lab.attacks.square import Square
-from lab.attacks.validate import make_goal
+from lab.gate import make_goal
 from lab.types import Access, Goal
 from tests.support.driver import run
 from tests.support.nets import Small, images

@@ -10,7 +10,7 @@ from torch import nn
 import lab
 from lab import devices
 from lab.attacks import CATALOG
-from lab.attacks.validate import make_goal
+from lab.gate import make_goal
 from lab.progress import Progress
 from lab.types import Access, Goal, Iterate
 from tests.support.attacks import (

@@ -7,7 +7,7 @@ import torch
 
 import lab
 from lab.attacks.spatial import Spatial, moved
-from lab.attacks.validate import make_goal
+from lab.gate import make_goal
 from lab.types import Access
 from tests.support.driver import run
 from tests.support.nets import Small, images

@@ -16,10 +16,10 @@ from lab.attacks import attack
 from lab.attacks.catalog import find_attack
 from lab.attacks.norms import NORMS
 from lab.attacks.spec import Spec
-from lab.attacks.validate import make_goal
 from lab.experiments.attack.report import flat, measures
 from lab.experiments.attack.request import Request
 from lab.experiments.attack.spectrum import similarity
+from lab.gate import make_goal
 from lab.predict import logits_of
 from lab.progress import SILENT, Progress
 from lab.types import Goal, Model, Result

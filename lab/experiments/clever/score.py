@@ -17,9 +17,9 @@ from torch import Tensor
 
 from lab import devices
 from lab.attacks.norms import NORMS
-from lab.attacks.validate import check_images, check_labels
 from lab.experiments.clever.curvature import curvatures, refuse_kinks
 from lab.folding import fold
+from lab.gate import check_images, check_labels
 from lab.progress import SILENT, Cancelled, Progress
 from lab.types import GoalError, Model, ParamError
 

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from lab.attacks import attack
 from lab.attacks.gradient import loss_gradient
-from lab.attacks.validate import make_goal
+from lab.gate import make_goal
 from lab.models.cards import resized
 from lab.params import number
 from lab.predict import classes_of, logits_of
