@@ -103,8 +103,8 @@ def _logits_in(answer: object) -> Tensor:
         return logits
     parts = f" of {len(answer)}" if isinstance(answer, tuple | list) else ""
     raise ModelError(
-        f"the model answers a {type(answer).__name__}{parts}, in which no logits can be found: say which they are by "
-        "lab.wrap(model, output=...)"
+        f"the model must answer one row of logits per image, [images, classes], but answered {type(answer).__name__}"
+        f"{parts}: lab.wrap(model, output=...) makes such a model of it"
     )
 
 
@@ -146,7 +146,7 @@ def look(model: Usable, x: Tensor, gradients: bool) -> Look:
     else:
         with torch.no_grad():
             again, gradient = model(some[-1:]), None
-    least = max(STEADY, 8 * torch.finfo(model.given).eps) * max(1.0, float(logits.abs().max()))
+    least = max(STEADY, 8 * torch.finfo(model.given).eps) * max(1.0, float(logits.detach().abs().max()))
     return Look(some, logits, gradient, bool((again - logits[-1:]).abs().max() > least))
 
 
@@ -174,9 +174,7 @@ class telling:
         if not isinstance(e, (*REFUSALS, AttributeError)) or isinstance(e, ModelError | torch.OutOfMemoryError):
             return
         reason = str(e).splitlines()[0] if str(e) else type(e).__name__
-        raise ModelError(
-            f"the model cannot take {len(self.x)} images of shape {list(self.x.shape[1:])} and {self.x.dtype}: {reason}"
-        ) from e
+        raise ModelError(f"the model cannot take images of shape {list(self.x.shape[1:])}: {reason}") from e
 
 
 def with_gradient(model: Model, x: Tensor) -> tuple[Tensor, Tensor]:

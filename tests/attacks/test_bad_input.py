@@ -283,12 +283,12 @@ class TestLabels:
 
 
 def broken_later():
-    """Fine at first, then NaN."""
+    """Fine at the driver's two looks and the attack's first, then NaN."""
     calls = []
 
     def model(x):
         calls.append(1)
-        return MODEL(x) * (float("nan") if len(calls) > 1 else 1)
+        return MODEL(x) * (float("nan") if len(calls) > 3 else 1)
 
     return model
 
@@ -308,8 +308,8 @@ class TestModels:
             (lambda x: MODEL(x)[:, :1], "the model has one class only"),
             (lambda x: MODEL(x) * float("nan"), "the model answers NaN or infinity for these images"),
             (lambda x: MODEL(x) / 0, "the model answers NaN or infinity for these images"),
-            (lambda x: (MODEL(x), x), "[2, classes], but answered tuple"),
-            (lambda x: {"logits": MODEL(x)}, "but answered dict"),
+            (lambda x: (MODEL(x), x), "but answered tuple of 2: lab.wrap(model, output=...) makes such a model of it"),
+            (lambda x: {"scores": MODEL(x)}, "but answered dict"),
             (lambda x: None, "but answered NoneType"),
             (lambda x: MODEL(x).detach().numpy(), "but answered ndarray"),
             (lambda x: MODEL(x)[0], "one row of logits per image, [2, classes], but answered [10]"),

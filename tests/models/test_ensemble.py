@@ -8,6 +8,7 @@ import lab
 from lab.attacks.watched import Watched
 from lab.defenses.preprocess import Averaged, Preprocessed
 from lab.experiments.defenses.attackers import Cooled
+from lab.gate import Usable
 from lab.models.ensemble import Ensemble
 from lab.types import Access, Answer, Goal, ModelError, ParamError
 from tests.support.nets import Small, images
@@ -67,7 +68,9 @@ AROUND = {
     "a straight-through gradient": lambda fused: Preprocessed(fused, lambda x: x.flip(-1), "bpda"),
     "the mean of several looks": lambda fused: Averaged(Preprocessed(fused, lambda x: x.flip(-1)), 2),
     "a temperature": lambda fused: Cooled(Preprocessed(fused, lambda x: x.flip(-1)), 1.0),
-    "the driver's eye": lambda fused: Watched(Preprocessed(fused, lambda x: x.flip(-1)), Access.GRADIENTS, GOAL),
+    "the driver's eye": lambda fused: Watched(
+        Usable(Preprocessed(fused, lambda x: x.flip(-1)), torch.float64), Access.GRADIENTS, GOAL
+    ),
 }
 GOAL = Goal(torch.tensor([1, 2, 3, 4]))
 
