@@ -296,8 +296,10 @@ def same(right: Tensor, other: Tensor) -> bool:
     return _error(right, other) is not None
 
 
-def _alike(gradient: Tensor, other: Tensor) -> bool:
+def _alike(gradient: Tensor | None, other: Tensor | None) -> bool:
     """Whether gradients are the same; a network may have a backward of its own."""
+    if gradient is None or other is None:
+        return gradient is other or not any(g is not None and g.any() for g in (gradient, other))
     return float((gradient - other).norm()) <= ALIKE * float(gradient.norm())
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
 
@@ -66,7 +66,7 @@ class Usable(Fusing, nn.Module):
             ModelError: where no logits can be found in it.
         """
         x = x.to(self.given, copy=True)
-        answer = self.model.answer(x) if isinstance(self.model, Fusing) else Answer(_logits_in(self.model(x)))
+        answer = Answer.of(self.model, x)
         same = answer.logits.dtype == self.computed and answer.logits.device == x.device
         return answer if same else answer.map(lambda logits: logits.to(x.device, self.computed))
 
@@ -90,24 +90,6 @@ def usable(model: object, x: Tensor) -> Usable:
     return Usable(devices.in_eval_mode(model), x.dtype)
 
 
-def _logits_in(answer: object) -> Tensor:
-    """The logits in what a network answers: a tensor, or its `logits`.
-
-    Raises:
-        ModelError: where there are none to be found.
-    """
-    if isinstance(answer, Tensor):
-        return answer
-    logits = answer.get("logits") if isinstance(answer, Mapping) else getattr(answer, "logits", None)
-    if isinstance(logits, Tensor):
-        return logits
-    parts = f" of {len(answer)}" if isinstance(answer, tuple | list) else ""
-    raise ModelError(
-        f"the model must answer one row of logits per image, [images, classes], but answered {type(answer).__name__}"
-        f"{parts}: lab.wrap(model, output=...) makes such a model of it"
-    )
-
-
 @dataclass(frozen=True)
 class Look:
     """What a network says of some images before anything is done with them.
@@ -116,12 +98,14 @@ class Look:
         x: the images [n,C,H,W].
         logits: of these [n,K].
         gradient: of a weighted sum of the logits at the last of them [1,C,H,W]; None where it was not asked.
+        leads: whether any gradient leads from the logits to the images, be it zero; so where it was not asked.
         random: whether the network says something else of the same image at a second look.
     """
 
     x: Tensor
     logits: Tensor
     gradient: Tensor | None
+    leads: bool
     random: bool
 
 
@@ -141,13 +125,15 @@ def look(model: Usable, x: Tensor, gradients: bool) -> Look:
     with torch.no_grad():
         logits = asked(model, some)
     check_logits(logits, len(some))
+    leads, gradient = True, None
     if gradients:
-        again, gradient = with_gradient(model, some[-1:])
+        again, found = with_gradient(model, some[-1:])
+        leads, gradient = found is not None, torch.zeros_like(some[-1:]) if found is None else found
     else:
         with torch.no_grad():
-            again, gradient = model(some[-1:]), None
+            again = model(some[-1:])
     least = max(STEADY, 8 * torch.finfo(model.given).eps) * max(1.0, float(logits.detach().abs().max()))
-    return Look(some, logits, gradient, bool((again - logits[-1:]).abs().max() > least))
+    return Look(some, logits, gradient, leads, bool((again - logits[-1:]).abs().max() > least))
 
 
 def asked(model: Model, x: Tensor) -> Tensor:
@@ -177,16 +163,16 @@ class telling:
         raise ModelError(f"the model cannot take images of shape {list(self.x.shape[1:])}: {reason}") from e
 
 
-def with_gradient(model: Model, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Logits [N,K] at images, and the gradient of a weighted sum of them; zero where there is none."""
+def with_gradient(model: Model, x: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Logits [N,K] at images, and the gradient of a weighted sum of them; None where none leads to the images."""
     x = x.detach().clone().requires_grad_()
     with torch.enable_grad():
         logits = model(x)
         if not logits.requires_grad:
-            return logits, torch.zeros_like(x)
+            return logits, None
         weights = torch.linspace(-1, 1, logits.shape[1]).to(logits)
         (g,) = torch.autograd.grad((logits * weights).sum(), x, allow_unused=True)
-    return logits.detach(), torch.zeros_like(x) if g is None else g
+    return logits.detach(), g
 
 
 def check_whole(value: object, what: str, low: int = 1) -> int:
@@ -253,6 +239,28 @@ def warn_of_probabilities(logits: Tensor) -> None:
         if (logits >= 0).all() and (logits.sum(1) - 1).abs().max() < 1e-4:
             message = "the model seems to answer probabilities; attacks expect logits, so leave out the softmax"
             warnings.warn(message, LabWarning, stacklevel=2)
+
+
+def check_batch(x: object, y: object) -> tuple[Tensor, Tensor]:
+    """Images [N,C,H,W] and their classes int64 [N], at least one.
+
+    Raises:
+        ImageError, GoalError: for what is none.
+    """
+    images = check_some(x)
+    return images, check_labels(y, images, "label")
+
+
+def check_some(x: object) -> Tensor:
+    """Images, as `check_images`, at least one.
+
+    Raises:
+        ImageError: for what is none.
+    """
+    images = check_images(x)
+    if not len(images):
+        raise ImageError("at least one image is needed, but there are none")
+    return images.clone() if images.is_inference() else images
 
 
 def check_images(x: object) -> Tensor:

@@ -177,6 +177,24 @@ class Goal:
         return Goal(self.labels[index], self.targeted)
 
 
+def logits_in(answer: object) -> Tensor:
+    """The logits in what a network answers: a tensor, or its `logits`.
+
+    Raises:
+        ModelError: where there are none to be found.
+    """
+    if isinstance(answer, Tensor):
+        return answer
+    logits = answer.get("logits") if isinstance(answer, Mapping) else getattr(answer, "logits", None)
+    if isinstance(logits, Tensor):
+        return logits
+    parts = f" of {len(answer)}" if isinstance(answer, tuple | list) else ""
+    raise ModelError(
+        f"the model must answer one row of logits per image, [images, classes], but answered {type(answer).__name__}"
+        f"{parts}: lab.wrap(model, output=...) makes such a model of it"
+    )
+
+
 @dataclass(frozen=True)
 class Answer:
     """What a model says of images, with what its loss is made of where it fuses the losses of several members.
@@ -192,7 +210,7 @@ class Answer:
     @classmethod
     def of(cls, model: Model, x: Tensor) -> Answer:
         """A model's whole answer for images [N,C,H,W]."""
-        return model.answer(x) if isinstance(model, Fusing) else cls(model(x))
+        return model.answer(x) if isinstance(model, Fusing) else cls(logits_in(model(x)))
 
     def loss(self, goal: Goal) -> Tensor:
         """What an attack ascends [N]: the loss of the goal, or the mean of its losses over the members."""

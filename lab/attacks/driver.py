@@ -32,7 +32,7 @@ SLACK = 10.0
 """How many times the difference measured between a model and its faster equal an attack has to clear."""
 AGAIN = 50
 """After how many iterates the faster equal is compared with the model once more."""
-CONFIRMED, JUDGED = 5, 40
+CONFIRMED, JUDGED = 5, 20
 """How many fresh looks at an image decide whether a random model is fooled: on the way, and in the end."""
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from lab import devices
 from lab.defenses.preprocess import FEATURE_SQUEEZING, BitDepth, Median, Preprocessed
 from lab.defenses.spec import DefenseSpec
+from lab.gate import Usable, check_images, telling, usable
 from lab.models.capsnet import CapsNet
 from lab.models.cards import Classifier
 from lab.params import param
@@ -121,6 +122,7 @@ def capsules_of(model: Model) -> CapsNet:
     Raises:
         ModelError: where it is none.
     """
+    model = model.model if isinstance(model, Usable) else model
     net = model.net if isinstance(model, Classifier) else model
     if not isinstance(net, CapsNet):
         raise ModelError("reconstruction needs a capsule network, for example mnist/capsnet")
@@ -128,10 +130,20 @@ def capsules_of(model: Model) -> CapsNet:
 
 
 def scores(detector: Score, model: Model, x: Tensor, rows: int = 256) -> Tensor:
-    """How suspicious images [N,C,H,W] are [N], on the CPU, in parts that fit into memory."""
-    device = devices.of(model, x)
-    with torch.no_grad():
-        return torch.cat([detector(model, part.to(device)).cpu() for part in x.split(rows)])
+    """How suspicious images [N,C,H,W] are [N], on the CPU, in parts that fit into memory.
+
+    Raises:
+        ImageError, ModelError: for images or a model that cannot be used.
+    """
+    x = check_images(x)
+    asking = usable(model, x)
+    device = devices.of(asking, x)
+    with torch.no_grad(), telling(x):
+        parts = [detector(asking, part.to(device, asking.computed)).cpu() for part in x.split(rows)]
+    found = torch.cat(parts)
+    if not found.isfinite().all():
+        raise ModelError("the model answers NaN or infinity for these images: check its weights and its input range")
+    return found
 
 
 def threshold(clean: Tensor, rate: float) -> float:

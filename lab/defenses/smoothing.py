@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lab import devices
+from lab.gate import asked, check_images, check_logits, usable
 from lab.progress import SILENT, Cancelled, Progress
 from lab.types import Answer, Fusing, Model, ParamError
 
@@ -71,10 +72,12 @@ def predict(
     Source: PREDICT of Cohen et al. 2019.
 
     Raises:
+        ImageError, ModelError: for images or a model that cannot be used.
         ParamError: for sizes that make no sense.
     """
     _check(sigma, n, alpha)
-    out = torch.full((len(x),), ABSTAIN)
+    x = check_images(x)
+    model, out = usable(model, x), torch.full((len(x),), ABSTAIN)
     try:
         for i in range(len(x)):
             progress.tell(i / len(x))
@@ -115,6 +118,7 @@ def certify(
     Source: CERTIFY of Cohen et al. 2019: radius sigma Phi^-1(p) with p the exact (Clopper-Pearson) lower bound.
 
     Raises:
+        ImageError, ModelError: for images or a model that cannot be used.
         ParamError: for sizes that make no sense.
 
     Example:
@@ -125,6 +129,8 @@ def certify(
         ([0, 6], [True, True])
     """
     _check(sigma, min(n, n0), alpha)
+    x = check_images(x)
+    model = usable(model, x)
     classes, radii, shares, counted = [], [], [], []
     try:
         for i in range(len(x)):
@@ -157,13 +163,15 @@ def largest_radius(sigma: float, n: int, alpha: float) -> float:
 
 def votes(model: Model, x: Tensor, sigma: float, n: int, seed: int) -> Tensor:
     """How often each class is named over n noisy copies of an image [C,H,W], int64 [K], on the CPU."""
-    model = devices.in_eval_mode(model)
+    model = usable(model, x)
     device, rng = devices.of(model, x[None]), torch.Generator().manual_seed(seed)
+    x = x.to("cpu", model.computed)
     total: Tensor | None = None
     for start in range(0, n, AT_ONCE):
-        noise = torch.randn((min(AT_ONCE, n - start), *x.shape), generator=rng)
+        noisy = (x + sigma * torch.randn((min(AT_ONCE, n - start), *x.shape), generator=rng)).to(device)
         with torch.no_grad():
-            logits = model((x.cpu() + sigma * noise).to(device))
+            logits = asked(model, noisy)
+        check_logits(logits, len(noisy))
         named = F.one_hot(logits.argmax(1), logits.shape[1]).sum(0).cpu()
         total = named if total is None else total + named
     if total is None:

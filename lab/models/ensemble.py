@@ -48,7 +48,7 @@ class Ensemble(Fusing, nn.Module):
         Raises:
             ModelError: where the members differ in their number of classes.
         """
-        each = [model(resized(x, model)) for model in self.models]
+        each = [Answer.of(model, resized(x, model)).logits for model in self.models]
         classes = {logits.shape[1] for logits in each}
         if len(classes) > 1:
             raise ModelError(f"the models of an ensemble need the same classes, but have {sorted(classes)} of them")

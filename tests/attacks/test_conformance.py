@@ -235,7 +235,6 @@ class Saturated(nn.Module):
 
 
 @EVERY
-@pytest.mark.filterwarnings("ignore:the model's logits have no gradient:lab.LabWarning")
 def test_a_model_without_a_slope_neither_crashes_nor_gives_nan(key, norm):
     x = images(2)
     for model in (Constant(), Saturated(), lambda x: torch.zeros(len(x), 3)):
@@ -462,7 +461,7 @@ def test_settled_images_are_dropped_once_they_succeeded():
 
 
 def test_closest_keeps_the_nearest_success_and_else_the_last():
-    """One pixel of four images walks 0.1, 0.3, 0.2 away; another tells where class 1 begins, for the last image never."""
+    """A pixel of four images walks 0.1, 0.3, 0.2 away; another tells where class 1 begins, for the last never."""
     distance = [0.0, 0.1, 0.3, 0.2, 0.25]
     x = torch.full((4, 1, 2, 2), 0.5)
     x[:, 0, 1, 1] = torch.tensor([0.65, 0.65, 0.75, 1.0])

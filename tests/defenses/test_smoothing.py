@@ -70,8 +70,8 @@ def test_where_the_votes_do_not_decide_it_abstains():
 
 
 def test_the_largest_radius_is_that_of_looks_that_all_agree():
-    far = certify(halfspace, images(60.0), sigma=0.5, n=300)
-    assert float(far.radius[0]) == pytest.approx(largest_radius(0.5, 300, 0.001))
+    far = certify(halfspace, images(1.0), sigma=0.05, n=300)
+    assert float(far.radius[0]) == pytest.approx(largest_radius(0.05, 300, 0.001))
     assert largest_radius(1.0, 2000, 0.001) == pytest.approx(2.70, abs=0.01)
 
 

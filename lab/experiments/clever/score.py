@@ -16,12 +16,14 @@ from scipy import optimize, stats
 from torch import Tensor
 
 from lab import devices
+from lab.attacks.gradient import derivative
 from lab.attacks.norms import NORMS
 from lab.experiments.clever.curvature import curvatures, refuse_kinks
-from lab.folding import fold
-from lab.gate import check_images, check_labels
+from lab.folding import fold, unfold
+from lab.gate import Look, Usable, check_images, check_labels, look, usable
+from lab.predict import logits_of
 from lab.progress import SILENT, Cancelled, Progress
-from lab.types import GoalError, Model, ParamError
+from lab.types import GoalError, LabWarning, Model, ModelError, ParamError
 
 SHAPES = (1.0, 5.0, 10.0, 0.1, 20.0, 50.0, 100.0)
 """Shapes from which the fit starts, in turn."""
@@ -203,31 +205,38 @@ def clever(
     return score(model, x, sampling, targets, progress)
 
 
+@torch.inference_mode(False)
 def score(
     model: Model, x: Tensor, sampling: Sampling, targets: Tensor | None = None, progress: Progress = SILENT
 ) -> Clever:
     """The scores that `clever` answers, for a sampling that has been put together."""
     x = check_images(x)
-    model = devices.in_eval_mode(model)
-    device = devices.of(model, x)
-    x = x.to(device)
+    asking = usable(model, x)
+    x = x.to(devices.of(asking, x), asking.computed)
+    x = x.clone() if x.is_inference() else x
+    if not len(x):
+        none = torch.zeros(0, dtype=torch.int64)
+        return _fitted(none, _targets(targets, none, 2), torch.zeros(0, 1), [], [], sampling)
+    first = look(asking, x, True)
+    _check_slopes(asking, first, sampling)
     if sampling.order == 2:
-        refuse_kinks(model, x)
-    with torch.no_grad():
-        logits = torch.cat([model(one[None]) for one in x]) if len(x) else torch.zeros(0, 2, device=device)
+        refuse_kinks(asking, x)
+    logits = torch.cat([logits_of(asking, one[None]) for one in x]).to(x)
     seen = logits.argmax(1)
     columns = _targets(targets, seen, logits.shape[1])
     margin = logits.gather(1, seen[:, None]) - logits.gather(1, columns)
-    fast = fold(model, x[:1], gradients=True).model if len(x) else model
+    fast = fold(asking, x, seen=first)
     maxima: list[Tensor] = []
     slopes: list[Tensor] = []
     for i, image in enumerate(x):
-        steepness = partial(_slopes, fast, seen=int(seen[i]), targets=columns[i], norm=sampling.norm)
-        curvature = partial(curvatures, model, seen=int(seen[i]), targets=columns[i])
+        if not fast.agrees(image[None], True):
+            fast = unfold(asking)
+        steepness = partial(_slopes, fast.model, seen=int(seen[i]), targets=columns[i], norm=sampling.norm)
+        curvature = partial(curvatures, asking, seen=int(seen[i]), targets=columns[i])
         new = _maxima(
             steepness if sampling.order == 1 else curvature,
             partial(_points, image[None], sampling, torch.Generator().manual_seed(sampling.seed)),
-            _portion(model, image[None], sampling.samples),
+            _portion(asking, image[None], sampling.samples),
             sampling,
             progress.part(i / len(x), (i + 1) / len(x)),
         )
@@ -271,6 +280,27 @@ def _fitted(
     )
 
 
+def _check_slopes(model: Usable, first: Look, sampling: Sampling) -> None:
+    """Makes sure that gradients tell how the model changes.
+
+    Raises:
+        ModelError: where the logits change with the image and no gradient says so, or where they change by themselves.
+    """
+    if first.random:
+        raise ModelError(
+            "the model answers differently at a second look, so that its gradients do not tell how it changes with the "
+            "image: score the mean of many looks"
+        )
+    if first.leads:
+        return
+    around = _points(first.x[-1:], sampling, torch.Generator().manual_seed(sampling.seed), 8)
+    if not torch.equal(logits_of(model, around), logits_of(model, first.x[-1:].expand_as(around))):
+        raise ModelError(
+            "the model's logits change with the image, but no gradient leads there, so that the score would be the "
+            "radius: leave out what detaches the image, or use a smooth transformation"
+        )
+
+
 def _targets(targets: Tensor | None, seen: Tensor, classes: int) -> Tensor:
     """Classes to score, int64 [N,T]."""
     if targets is None:
@@ -288,9 +318,9 @@ def _targets(targets: Tensor | None, seen: Tensor, classes: int) -> Tensor:
     return flat
 
 
-def _portion(model: Model, x: Tensor, samples: int) -> int:
+def _portion(model: Usable, x: Tensor, samples: int) -> int:
     """How many points are worked on together."""
-    return max(1, min(samples, ROWS, devices.rows_that_fit(model, x)))
+    return max(1, min(samples, ROWS, devices.rows_that_fit(model.model, x, model)))
 
 
 def _points(x: Tensor, sampling: Sampling, rng: torch.Generator, rows: int) -> Tensor:
@@ -339,10 +369,18 @@ def _slopes(model: Model, points: Tensor, seen: int, targets: Tensor, norm: str)
     if points.is_cuda:
         every = torch.eye(len(targets), dtype=margins.dtype, device=margins.device)
         (slopes,) = torch.autograd.grad(margins, points, every, is_grads_batched=True)
-        return NORMS[norm].dual(slopes.flatten(0, 1)).view(len(targets), len(points))
+        return _told(NORMS[norm].dual(slopes.flatten(0, 1)).view(len(targets), len(points)))
     # on the CPU one after the other is faster, by a third for the bundled convolutional net
-    turns = (torch.autograd.grad(margin, points, retain_graph=True)[0] for margin in margins)
-    return torch.stack([NORMS[norm].dual(slope) for slope in turns])
+    turns = (derivative(margin, points, keep=True) for margin in margins)
+    return _told(torch.stack([NORMS[norm].dual(slope) for slope in turns]))
+
+
+def _told(sizes: Tensor) -> Tensor:
+    """Sizes of gradients; infinite where one is no number, for then it bounds nothing."""
+    if sizes.isfinite().all():
+        return sizes
+    warnings.warn("the model's gradient is infinite or NaN near an image: its score is 0", LabWarning, stacklevel=2)
+    return sizes.nan_to_num(nan=math.inf, posinf=math.inf)
 
 
 def endpoint(maxima: np.ndarray, penalty: float = PENALTY) -> Endpoint:

@@ -16,13 +16,14 @@ from lab.attacks import attack
 from lab.attacks.catalog import find_attack
 from lab.attacks.norms import LENGTHS
 from lab.attacks.spec import Spec
+from lab.gate import check_batch, check_logits
 from lab.models.cards import resized
 from lab.params import number
-from lab.predict import classes_of
+from lab.predict import logits_of
 from lab.progress import SILENT, Cancelled, Progress
 from lab.records import finite
 from lab.statistics import wilson
-from lab.types import Model, ParamError
+from lab.types import Goal, Model, ParamError
 
 ROOM = 1 + 1e-5
 """A perturbation counts as within epsilon up to this factor: rounding."""
@@ -103,7 +104,7 @@ def evaluate(
     models: Mapping[str, Model],
     attacks: Sequence[str],
     x: Tensor,
-    y: Tensor,
+    y: Tensor | int | Sequence[int],
     eps: Sequence[float | str],
     *,
     norm: str = "linf",
@@ -141,6 +142,7 @@ def evaluate(
         >>> [(point.eps, point.accuracy) for point in outcome.curve]
         [(0.0, 1.0), (0.05, 0.75), (0.1, 0.25)]
     """
+    x, y = check_batch(x, y)
     sizes = sorted({number(e) for e in eps})
     if not sizes or sizes[0] < 0 or not all(map(math.isfinite, sizes)):
         raise ParamError("eps needs one size or more, none below 0, for example 0,0.1,0.2")
@@ -153,7 +155,9 @@ def evaluate(
     parts = len(models) * len(plan)
     for name, model in models.items():
         shards = _shards(model, x, y, devices)
-        right = torch.cat([classes_of(m, part) == labels.cpu() for m, part, labels in shards])
+        logits = torch.cat([logits_of(m, part) for m, part, _ in shards])
+        check_logits(logits, len(x), Goal(y.cpu()))
+        right = logits.argmax(1) == y.cpu()
         for key, given in plan.items():
             part = progress.part(len(done) / parts, (len(done) + 1) / parts, key, name)
             blank = torch.where(right, math.inf, 0.0)

@@ -12,12 +12,12 @@ from torch.nn import functional as F
 
 from lab.attacks import attack
 from lab.attacks.gradient import loss_gradient
-from lab.gate import make_goal
+from lab.gate import check_batch, check_logits, make_goal, usable
 from lab.models.cards import resized
 from lab.params import number
 from lab.predict import classes_of, logits_of
 from lab.progress import SILENT, Progress
-from lab.types import Model, Result
+from lab.types import Goal, Model, Result
 
 STEPS = (10, 40, 100)
 """Numbers of steps of the attack that is made stronger."""
@@ -129,8 +129,10 @@ def check(
         >>> first.question, first.passed
         ('Are these logits?', True)
     """
+    x, y = check_batch(x, y)
     x = resized(x, model)
     logits = logits_of(model, x)
+    check_logits(logits, len(x), Goal(y.cpu()))
     right = logits.argmax(1) == y.cpu()
     yield _logits(logits)
     if not right.any():
@@ -160,13 +162,13 @@ def _logits(logits: Tensor) -> Check:
 
 
 def _gradients(case: Case) -> Check:
-    goal = make_goal(case.x, case.y)
+    goal, model = make_goal(case.x, case.y), usable(case.model, case.x)
+    images = case.x.to(model.computed)
     slopes = []
     for _ in range(2):
         parts = [
-            loss_gradient(case.model, x, goal.rows(rows))[2]
-            for rows in torch.arange(len(case.x), device=case.x.device).split(64)
-            for x in (case.x[rows],)
+            loss_gradient(model, images[rows], goal.rows(rows))[2]
+            for rows in torch.arange(len(images), device=images.device).split(64)
         ]
         slopes.append(torch.cat(parts).flatten(1).double())
     first, second = slopes

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from lab.attacks import attack as run_attack
+from lab.gate import check_batch
 from lab.models.cards import Classifier, resized
 from lab.models.catalog import load_model
 from lab.predict import classes_of
@@ -138,6 +139,7 @@ def stream(
     **params: Any,
 ) -> Iterator[Transfer]:
     """Answers as `transfer` does after every source: at first without any, at last with all of them."""
+    x, y = check_batch(x, y)
     made_on, shown_to = _named(sources, "source"), _named(targets, "target")
     everyone = {id(model): model for model in (*made_on.values(), *shown_to.values())}.values()
     right = torch.stack([_classes(m, x) == y.cpu() for m in everyone]).all(0)
