@@ -1,5 +1,6 @@
 """The black box: budgets hold, copies learn from labels alone, endpoints are asked only where that is allowed."""
 
+import copy
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -107,9 +108,19 @@ def test_the_last_round_takes_what_the_budget_leaves(digits, softmax):
 def test_later_rounds_add_a_sample_and_the_step_turns(digits, softmax):
     settings = Substitute(rounds=4, epochs=1, doubling=1, sample=15, period=2)
     assert settings.queries(20) == 20 + 20 + 15 * 3
-    *_, end = copy_oracle(Oracle(labels_of(softmax), 999), digits.x[:20], 10, settings)
+    copies, end = [], None
+    for end in copy_oracle(Oracle(labels_of(softmax), 999), digits.x[:20], 10, settings):
+        copies.append(copy.deepcopy(end.net))
     assert end.queries == settings.queries(20)
     assert end.fresh == 15
+    for number, way in enumerate((1, 1, -1, -1)):  # two rounds one way, two the other
+        before, after = (20, 40, 55, 70, 85)[number : number + 2]
+        steps = [
+            augmented(copies[number], end.x[:before], end.labels[:before], s * way * settings.step) for s in (1, -1)
+        ]
+        right, wrong = (torch.cdist(end.x[before:after].flatten(1), each.flatten(1)).amin(1) for each in steps)
+        assert (right < 0.05).all()
+        assert (wrong > 0.1).all()
     images, labels = digits.x[:20], digits.y[:20]
     up, down = (augmented(softmax, images, labels, step) for step in (0.1, -0.1))
     inside = (images > 0.1) & (images < 0.9)

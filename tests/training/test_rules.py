@@ -159,9 +159,17 @@ def test_fast_starts_anywhere_within_eps_and_trains_on_pictures(net):
     assert 0.15 < start.max() <= 0.2
     assert end.min() >= 0
     assert end.max() <= 0.2 + 1e-6
-    # between the ends of the ball: where the step of 1.25 eps leads down from, or up from
-    assert ((end > 0) & (end < 0.2 - 1e-6)).any()
     assert [Fast(eps=0.4, ramp=0.5).at(p).eps for p in (0.0, 0.25, 0.5)] == pytest.approx([0.0, 0.2, 0.4])
+
+
+def test_the_single_step_of_fast_is_a_quarter_longer_than_eps(net):
+    x, y, seen = torch.full((8, *SHAPE), 0.5), torch.zeros(8, dtype=torch.int64), []
+    net.register_forward_pre_hook(lambda _, given: seen.append(given[0].detach()))
+    Fast(eps=0.2)(net, x, y, rng())
+    start, end = seen
+    inside = (end - x).abs() < 0.2 - 1e-6  # where the ball did not shorten it
+    assert inside.any()
+    assert torch.allclose((end - start).abs()[inside], torch.tensor(1.25 * 0.2))
 
 
 class Masked(torch.nn.Module):
@@ -245,7 +253,10 @@ def test_the_margin_rule_is_the_papers_loss_and_refuses_other_nets(net, batch):
     x, y = batch
     caps = build("capsnet", (1, 20, 20), 4, channels=4, types=2, pose=4, size=4)
     big = torch.rand(16, 1, 20, 20, generator=rng())
+    with torch.no_grad():
+        caps.transform.mul_(2000)  # so that capsules of absent classes are long enough to count
     seen = caps.explore(big)
+    assert (seen.lengths > 0.2).float().mean() > 0.5
     v, t = seen.lengths, F.one_hot(y, 4)
     margin = t * (0.9 - v).relu() ** 2 + 0.5 * (1 - t) * (v - 0.1).relu() ** 2
     drawn = ((caps.reconstruct(seen.capsules, y) - big) ** 2).flatten(1).sum(1)
