@@ -56,14 +56,19 @@ def in_eval_mode(model: Model) -> Model:
     if not isinstance(model, nn.Module):
         return model
     weights = [*model.parameters(), *model.buffers()]
-    if not any(map(in_training, model.modules())) and not any(t.is_inference() for t in weights):
+    if not in_training(model) and not any(t.is_inference() for t in weights):
         return model
     return _copied(model, {id(t): _ordinary(t) for t in weights if t.is_inference()})
 
 
 def in_training(module: nn.Module) -> bool:
-    """Whether a module is in training mode; a frozen script is not, and has no such attribute."""
-    return bool(getattr(module, "training", False))
+    """Whether any part of a module is in training mode.
+
+    A frozen script has no mode; an exported graph keeps that of its export, whatever it says of itself.
+    """
+    if "train" in vars(module):
+        return False
+    return bool(getattr(module, "training", False)) or any(map(in_training, module.children()))
 
 
 def twin(model: nn.Module) -> nn.Module:

@@ -41,7 +41,16 @@ STEADY = 1e-3
 """How far two looks at the same image may be apart, as a share of the largest logit, in a network without chance."""
 
 
-class Usable(Fusing, nn.Module):
+class Around(Fusing, nn.Module):
+    """A model that stands around another, which is asked in eval mode and not changed."""
+
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        self.model = devices.in_eval_mode(model)
+        self.training = False
+
+
+class Usable(Around):
     """Anyone's network as the lab asks it: images [N,C,H,W] in [0,1] -> logits [N,K].
 
     It is given copies, in the precision of the images that it is meant for, so that whatever it does to them is done to
@@ -54,10 +63,9 @@ class Usable(Fusing, nn.Module):
     """
 
     def __init__(self, model: Model, given: torch.dtype) -> None:
-        super().__init__()
-        self.model, self.given = model, given
+        super().__init__(model)
+        self.given = given
         self.computed = torch.float32 if given in HALF else given
-        self.training = False
 
     def answer(self, x: Tensor) -> Answer:
         """The network's whole answer, with what its loss is made of.
@@ -75,7 +83,7 @@ class Usable(Fusing, nn.Module):
         return Usable(model, self.given)
 
 
-def usable(model: object, x: Tensor) -> Usable:
+def usable(model: Model, x: Tensor) -> Usable:
     """A network as the lab asks it, for images such as x [N,C,H,W]; the network itself is never changed.
 
     One in training mode, or with weights made in inference mode, is asked as a copy.
@@ -87,7 +95,7 @@ def usable(model: object, x: Tensor) -> Usable:
         return model if model.given == x.dtype else model.like(model.model)
     if not callable(model):
         raise ModelError(f"a model must be callable, images to logits, not {type(model).__name__}: use lab.load_model")
-    return Usable(devices.in_eval_mode(model), x.dtype)
+    return Usable(model, x.dtype)
 
 
 @dataclass(frozen=True)
@@ -125,13 +133,14 @@ def look(model: Usable, x: Tensor, gradients: bool) -> Look:
     with torch.no_grad():
         logits = asked(model, some)
     check_logits(logits, len(some))
-    leads, gradient = True, None
-    if gradients:
-        again, found = with_gradient(model, some[-1:])
-        leads, gradient = found is not None, torch.zeros_like(some[-1:]) if found is None else found
-    else:
-        with torch.no_grad():
-            again = model(some[-1:])
+    one, leads, gradient = some[-1:], True, None
+    with telling(one):
+        if gradients:
+            again, found = with_gradient(model, one)
+            leads, gradient = found is not None, torch.zeros_like(one) if found is None else found
+        else:
+            with torch.no_grad():
+                again = model(one)
     least = max(STEADY, 8 * torch.finfo(model.given).eps) * max(1.0, float(logits.detach().abs().max()))
     return Look(some, logits, gradient, leads, bool((again - logits[-1:]).abs().max() > least))
 
@@ -160,6 +169,8 @@ class telling:
         if not isinstance(e, (*REFUSALS, AttributeError)) or isinstance(e, ModelError | torch.OutOfMemoryError):
             return
         reason = str(e).splitlines()[0] if str(e) else type(e).__name__
+        if reason.startswith("Guard failed"):
+            reason += "; it was exported for some sizes only, so export it again with dynamic ones"
         raise ModelError(f"the model cannot take images of shape {list(self.x.shape[1:])}: {reason}") from e
 
 

@@ -7,16 +7,17 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lab import devices
 from lab.defenses.preprocess import FEATURE_SQUEEZING, BitDepth, Median, Preprocessed
 from lab.defenses.spec import DefenseSpec
-from lab.gate import Usable, check_images, telling, usable
+from lab.gate import Around, Usable, check_images, telling, usable
 from lab.models.capsnet import CapsNet
 from lab.models.cards import Classifier
 from lab.params import param
-from lab.types import Answer, Fusing, Model, ModelError, Paper, ParamError
+from lab.predict import logits_of
+from lab.types import Answer, Model, ModelError, Paper, ParamError
 
 Score = Callable[[Model, Tensor], Tensor]
 """(model, images [N,C,H,W]) -> how suspicious each is [N]; higher is more suspicious."""
@@ -138,6 +139,7 @@ def scores(detector: Score, model: Model, x: Tensor, rows: int = 256) -> Tensor:
     x = check_images(x)
     asking = usable(model, x)
     device = devices.of(asking, x)
+    logits_of(asking, x[:1])  # what answers no logits is refused before it is squeezed
     with torch.no_grad(), telling(x):
         parts = [detector(asking, part.to(device, asking.computed)).cpu() for part in x.split(rows)]
     found = torch.cat(parts)
@@ -180,7 +182,7 @@ def roc(clean: Tensor, attacked: Tensor) -> Roc:
     return Roc(false, true, float(torch.trapezoid(true, false)))
 
 
-class Guarded(Fusing, nn.Module):
+class Guarded(Around):
     """A model with one class more, "detected": what an attacker looks at who knows the detector and its threshold.
 
     Its logit is above all others exactly where the score is above the threshold, so that an image which reaches a wrong
@@ -202,14 +204,13 @@ class Guarded(Fusing, nn.Module):
     def __init__(
         self, model: Model, detector: Score, limit: float, members: Sequence[Model] = (), weight: float = 10.0
     ) -> None:
-        super().__init__()
-        self.model, self.detector, self.limit, self.weight = model, detector, limit, weight
+        super().__init__(model)
+        self.detector, self.limit, self.weight = detector, limit, weight
         self.members = tuple(members)
-        self.eval()
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits [N,K+1]; the last is "detected"."""
-        logits = self.model(x)
+        logits = Answer.of(self.model, x).logits
         excess = self.detector(self.model, x) / max(self.limit, 1e-6) - 1
         return torch.cat([logits, (logits.amax(1) + self.weight * excess).unsqueeze(1)], 1)
 

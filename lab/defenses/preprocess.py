@@ -11,13 +11,14 @@ from typing import Any, Literal
 import torch
 from kornia.filters import gaussian_blur2d
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from lab.defenses.spec import DefenseSpec
+from lab.gate import Around
 from lab.images import encode, from_picture
 from lab.params import param
-from lab.types import Answer, Fusing, Model, Paper, ParamError
+from lab.types import Answer, Model, Paper, ParamError
 
 Transform = Callable[[Tensor], Tensor]
 """Images [N,C,H,W] in [0,1] -> images of the same shape."""
@@ -43,7 +44,7 @@ class _StraightThrough(torch.autograd.Function):
         return grads[0], None
 
 
-class Preprocessed(Fusing, nn.Module):
+class Preprocessed(Around):
     """A model that sees transformed images: still images -> logits.
 
     Source: backward pass differentiable approximation: Athalye, Carlini and Wagner 2018, section 4.1.
@@ -55,11 +56,10 @@ class Preprocessed(Fusing, nn.Module):
     """
 
     def __init__(self, model: Model, transform: Transform, backward: Backward = "exact") -> None:
-        super().__init__()
+        super().__init__(model)
         if backward not in ("exact", "bpda"):
             raise ParamError(f"backward must be 'exact' or 'bpda', not {backward!r}")
-        self.model, self.transform, self.backward = model, transform, backward
-        self.eval()
+        self.transform, self.backward = transform, backward
 
     def answer(self, x: Tensor) -> Answer:
         """The model's answer for the transformed images."""
@@ -69,16 +69,15 @@ class Preprocessed(Fusing, nn.Module):
         return Answer.of(self.model, passed)
 
 
-class Averaged(Fusing, nn.Module):
+class Averaged(Around):
     """The mean of a random model's logits over several draws: what an attacker looks at who expects the randomness.
 
     Source: expectation over transformation: Athalye et al. 2018, "Synthesizing robust adversarial examples".
     """
 
     def __init__(self, model: Model, draws: int) -> None:
-        super().__init__()
-        self.model, self.draws = model, draws
-        self.eval()
+        super().__init__(model)
+        self.draws = draws
 
     def answer(self, x: Tensor) -> Answer:
         """The mean of the model's answers, for each member by itself where it fuses losses."""

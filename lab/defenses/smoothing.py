@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 import torch
 from scipy.stats import binomtest, norm
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from lab import devices
-from lab.gate import asked, check_images, check_logits, usable
+from lab.gate import Around, asked, check_images, check_logits, usable
 from lab.progress import SILENT, Cancelled, Progress
-from lab.types import Answer, Fusing, Model, ParamError
+from lab.types import Answer, Model, ParamError
 
 ABSTAIN = -1
 """The answer where the votes do not decide."""
@@ -186,7 +186,7 @@ def _check(sigma: float, n: int, alpha: float) -> None:
         )
 
 
-class Smoothed(Fusing, nn.Module):
+class Smoothed(Around):
     """A model under noise as an attacker looks at it who expects the noise: the mean of its answers over some draws.
 
     Still a model, images -> logits (the logarithm of the mean softmax), with gradients; every look draws anew.
@@ -196,11 +196,10 @@ class Smoothed(Fusing, nn.Module):
     """
 
     def __init__(self, model: Model, sigma: float, draws: int = 16, seed: int = 0) -> None:
-        super().__init__()
+        super().__init__(model)
         _check(sigma, draws, 0.1)
-        self.model, self.sigma, self.draws = model, sigma, draws
+        self.sigma, self.draws = sigma, draws
         self.rng = torch.Generator().manual_seed(seed)
-        self.eval()
 
     def answer(self, x: Tensor) -> Answer:
         """The model's mean answer under noise."""

@@ -7,18 +7,19 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lab.attacks import attack as run_attack
 from lab.attacks.norms import per_row
 from lab.data.catalog import CATALOG, TASKS
 from lab.defenses.catalog import defend, find_defense
 from lab.defenses.detect import Detector, Roc, roc, scores, threshold
+from lab.gate import Around
 from lab.models.cards import resized
 from lab.predict import classes_of, logits_of
 from lab.progress import SILENT, Cancelled, Progress
 from lab.statistics import share, wilson
-from lab.types import Answer, Fusing, Model
+from lab.types import Answer, Model
 
 EOT_DRAWS = 8
 """Looks that an attacker averages who expects a random defense."""
@@ -107,7 +108,7 @@ class Attackers:
         return result.x
 
 
-class Softmaxed(Fusing, nn.Module):
+class Softmaxed(Around):
     """A model whose logits are the logarithms of its probabilities in 32 bits: the gradient vanishes where it is sure.
 
     What a textbook attack on probabilities sees; against it, defensive distillation seems to help.
@@ -115,23 +116,17 @@ class Softmaxed(Fusing, nn.Module):
     Source: Carlini and Wagner 2016, "Defensive distillation is not robust to adversarial examples".
     """
 
-    def __init__(self, model: Model) -> None:
-        super().__init__()
-        self.model = model
-        self.eval()
-
     def answer(self, x: Tensor) -> Answer:
         """The model's answer with logarithms of probabilities for logits."""
         return Answer.of(self.model, x).map(lambda z: z.softmax(1).clamp(min=torch.finfo(z.dtype).tiny).log())
 
 
-class Cooled(Fusing, nn.Module):
+class Cooled(Around):
     """A model whose logits are divided by a temperature, so that the usual loss has a gradient again."""
 
     def __init__(self, model: Model, temperature: float) -> None:
-        super().__init__()
-        self.model, self.temperature = model, temperature
-        self.eval()
+        super().__init__(model)
+        self.temperature = temperature
 
     def answer(self, x: Tensor) -> Answer:
         """The model's answer, cooled."""
