@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+FLAT = -60.0
+"""The logits by which a class leads from which on the loss is a straight line: its slope must not vanish in 32 bits."""
 Model = Callable[[Tensor], Tensor]
 """Images [N,C,H,W] in [0,1] -> logits [N,K]."""
 
@@ -150,11 +153,12 @@ class Goal:
 
         Written as softplus(logsumexp of the other logits - own logit), the same function. In 32 bits the usual form
         loses the gradient of the own logit once the margin exceeds about 17 (softmax rounds to 1), and with it the
-        direction of the attack on images of which the model is certain.
+        direction of the attack on images of which the model is certain. Beyond a lead of 60 logits (`FLAT`), where the
+        loss is below 1e-26, it goes on as a straight line, a little below 0, so that order and direction remain.
         """
         own = self.labels.unsqueeze(1)
-        others = logits.scatter(1, own, float("-inf")).logsumexp(1)
-        loss = F.softplus(others - logits.gather(1, own).squeeze(1))
+        lag = logits.scatter(1, own, float("-inf")).logsumexp(1) - logits.gather(1, own).squeeze(1)
+        loss = torch.where(lag < FLAT, math.exp(FLAT) * (1 + lag - FLAT), F.softplus(lag))
         return -loss if self.targeted else loss
 
     def margin(self, logits: Tensor) -> Tensor:
@@ -255,12 +259,14 @@ class Iterate:
         logits: the logits at these images, where the attack has them anyway.
         stage: the name of the attack at work, where several follow one another.
         settled: which images [N] the attack expects to improve no more; where the closest counts, they are dropped.
+        hit: which images [N] do what the attack asks for beyond the goal; None where it asks for no more.
     """
 
     x: Tensor
     logits: Tensor | None = None
     stage: str = ""
     settled: Tensor | None = None
+    hit: Tensor | None = None
 
 
 Steps = Generator[Iterate, Tensor | None, None]

@@ -207,7 +207,6 @@ def outcome(function: str, manner: str) -> str:
         try:
             found = FUNCTIONS[function](MANNERS[manner]())
         except lab.LabError as e:
-            assert "\n" not in str(e), (function, manner)
             return str(e)
         finally:
             assert torch.equal(X, before), f"{function} with a model that {manner} changed the caller's images"
@@ -224,6 +223,7 @@ def table() -> dict[tuple[str, str], str]:
 
 def test_a_model_of_any_manner_works_as_an_ordinary_one_or_is_refused_in_a_sentence(table):
     assert {at: said for at, said in table.items() if said == OTHER} == {}
+    assert {at: said for at, said in table.items() if "\n" in said} == {}
     for function in FUNCTIONS:
         assert table["an ordinary module", function] == WORKS
 

@@ -66,7 +66,7 @@ class CarliniWagner:
     def __call__(self, model: Model, x: Tensor, goal: Goal, rng: torch.Generator) -> Steps:
         """Yields the clean images, then at most searches * steps iterates with their logits."""
         logits, slope = input_gradient(model, x, goal.margin)
-        yield Iterate(x, logits)
+        yield Iterate(x, logits, hit=goal.margin(logits) + self.confidence < 0 if self.confidence else None)
         nearest, shortest = x, torch.full((len(x),), math.inf, dtype=x.dtype, device=x.device)
         linear = 2 * (goal.margin(logits) + self.confidence) / LENGTHS["l2"](slope).square().clamp(min=TINY)
         weights = Weights.start((AMPLE * linear).clamp(*WEIGHTS) if self.weight is None else self.weight, x)
@@ -97,7 +97,7 @@ class CarliniWagner:
                 rate = fastest * (1 + math.cos(math.pi * step / self.steps)) / 2
                 w.addcdiv_(mean, square.sqrt().add_(EPS / 2 * second), value=-rate * second / first)
                 settled = fooled & (shortest > before * (1 - SETTLED)) if step == self.steps - 1 else None
-                rows = yield Iterate(z, logits.detach(), settled=settled)
+                rows = yield Iterate(z, logits.detach(), settled=settled, hit=hit if self.confidence else None)
                 if rows is not None:
                     x, goal, weights = x[rows], goal.rows(rows), weights.rows(rows)
                     nearest, shortest, before, fooled = (t[rows] for t in (nearest, shortest, before, fooled))

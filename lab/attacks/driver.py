@@ -18,7 +18,7 @@ from lab import devices
 from lab.attacks.best import Best
 from lab.attacks.film import Film, side_by_side
 from lab.attacks.norms import LENGTHS, NORMS, distances
-from lab.attacks.rounding import rounded
+from lab.attacks.rounding import bounded, rounded
 from lab.attacks.rows import Passes, Rows
 from lab.attacks.spec import Spec
 from lab.attacks.watched import Watched
@@ -187,7 +187,7 @@ class Chunk:
         self.best = Best(clean, LENGTHS[self.norm])
         self.film = Film(clean, goal, None if trace is True else trace) if trace else None
         self.stage = [""] * len(clean)
-        self.complete = True
+        self.complete, self.more = True, False
 
     def follow(self, rng: torch.Generator, progress: Progress) -> None:
         """Draws the iterates one by one, until the attack ends, nothing is left to do, or the work is to stop."""
@@ -220,6 +220,8 @@ class Chunk:
             self.best.last(it.x, logits)
             return None
         hit = self._reached(it.x, logits)
+        if it.hit is not None:
+            self.more, hit = True, hit & it.hit
         if self.closest:
             self.best.closest(it.x, logits, hit, self.rows)
         else:
@@ -256,12 +258,16 @@ class Chunk:
     def result(self) -> Result:
         """What stands at the end, measured; by the model itself."""
         given = self.seen.model.given
-        x = self.best.x
+        x, eps = self.best.x, getattr(self.attack, "eps", None)
         if given in HALF:
-            x = rounded(x, self.clean, given, getattr(self.attack, "eps", None), self.norm)
+            x = rounded(x, self.clean, given, eps, self.norm)
+        elif eps is not None:
+            x = bounded(x, self.clean, eps, self.norm)
         logits = self._judged(x)
         predictions = logits.argmax(1)
         success, chance, interval = self.goal.reached(predictions), None, None
+        if self.more:  # the goal alone is not enough
+            success = success & self.best.distance.isfinite()
         if self.random:
             looks = sum(self.goal.reached(self.seen.look(x).argmax(1)).double() for _ in range(JUDGED))
             chance = torch.as_tensor(looks) / JUDGED

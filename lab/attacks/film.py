@@ -41,7 +41,7 @@ class Film:
         return Frame(
             step=step,
             x=x.cpu(),
-            loss=self.goal.loss(logits).cpu(),
+            loss=_from_zero(self.goal.loss(logits), self.goal).cpu(),
             margin=self.goal.margin(logits).cpu(),
             predictions=predictions.cpu(),
             confidence=logits.softmax(1).amax(1).cpu(),
@@ -78,3 +78,8 @@ def side_by_side(films: Sequence[tuple[Frame, ...]]) -> tuple[Frame, ...]:
         distance = {k: torch.cat([f.distance[k] for f in at]) for k in at[0].distance}
         joined.append(replace(at[0], step=step, distance=distance, **merged))
     return tuple(joined)
+
+
+def _from_zero(loss: Tensor, goal: Goal) -> Tensor:
+    """The loss as a cross-entropy, which is on one side of 0."""
+    return loss.clamp(max=0) if goal.targeted else loss.clamp(min=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -10,10 +11,10 @@ import torch
 from torch import Tensor
 
 from lab.attacks import views
-from lab.attacks.norms import NORMS, alpha_field, eps_field, per_row
+from lab.attacks.norms import NORMS, alpha_field, eps_field, furthest, per_row
 from lab.attacks.views import View
 from lab.params import param
-from lab.types import TINY, Answer, Goal, Iterate, Model, Steps
+from lab.types import Answer, Goal, Iterate, LabWarning, Model, Steps
 
 
 def input_gradient(model: Model, x: Tensor, loss: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
@@ -50,7 +51,23 @@ def derivative(value: Tensor, x: Tensor, *, keep: bool = False) -> Tensor:
     if not value.requires_grad:
         return torch.zeros_like(x)
     (g,) = torch.autograd.grad(value, x, retain_graph=keep, allow_unused=True)
-    return torch.zeros_like(x) if g is None else g
+    if g is None:
+        return torch.zeros_like(x)
+    return g if g.sum().isfinite() else _finite(g)
+
+
+def _finite(g: Tensor) -> Tensor:
+    """Gradients [N,...] with 0 for NaN, and the largest other value of its row for infinity."""
+    if g.isfinite().all():  # only the sum was too large
+        return g
+    warnings.warn(
+        "the model's gradient is NaN or infinite at some images: NaN counts as 0, infinity as the largest other value",
+        LabWarning,
+        stacklevel=2,
+    )
+    finite = torch.where(g.isfinite(), g, 0)
+    most = per_row(finite.flatten(1).abs().amax(1), g)
+    return torch.where(g.isinf(), g.sign() * torch.where(most > 0, most, 1), finite)
 
 
 @dataclass(frozen=True)
@@ -65,7 +82,9 @@ class GradientAttack:
         MI-FGSM, Dong et al. 2018, algorithm 1 (momentum); NI- and SI-NI-FGSM, Lin et al. 2020 (lookahead, scales);
         DI-FGSM, Xie et al. 2019 (diversity); TI-FGSM, Dong et al. 2019 (smooth); VMI- and VNI-FGSM, Wang and He 2021,
         algorithm 1 (neighbours, spread).
-    Deviation: images are clipped to [0,1], which the FGSM paper does not mention. The momentum divides each gradient by
+    Deviation: images are clipped to [0,1], which the FGSM paper does not mention. In L2 and L1 the look ahead
+        is one step along the accumulated gradient, times the momentum; a single step in L1 moves the steepest values,
+        each as far as it can, until the step is used up. The momentum divides each gradient by
         its mean absolute value instead of its L1 norm, as the authors' code does; the trajectory is the same. Random
         numbers are shared by the images of a batch, so that each is attacked as if it were alone.
     """
@@ -122,7 +141,7 @@ class GradientAttack:
         for _ in range(self.steps):
             at = x
             if self.lookahead and velocity is not None:
-                at = torch.add(x, velocity, alpha=self.step_size * self.momentum)
+                at = torch.add(x, self._ahead(velocity, x), alpha=self.step_size * self.momentum)
             logits, raw = self._gradient(model, at, goal, rng)
             rows = yield Iterate(x, logits if at is x else None)
             if rows is not None:
@@ -137,8 +156,15 @@ class GradientAttack:
                 g = views.blur(g, self.smooth)
             if velocity is not None:
                 g = velocity = torch.add(g / _mean_size(g), velocity, alpha=self.momentum)
-            x = project(norm.steepest(g, x).mul_(self.step_size).add_(x))
+            if self.steps == 1 and self.norm == "l1":
+                x = project(x + furthest(g, x, self.step_size))
+            else:
+                x = project(norm.steepest(g, x).mul_(self.step_size).add_(x))
         yield Iterate(x)
+
+    def _ahead(self, velocity: Tensor, x: Tensor) -> Tensor:
+        """Where the momentum leads from x, in steps."""
+        return velocity if self.norm == "linf" else NORMS[self.norm].steepest(velocity, x)
 
     def _gradient(self, model: Model, x: Tensor, goal: Goal, rng: torch.Generator) -> tuple[Tensor | None, Tensor]:
         """Logits at x, where they are known, and the mean gradient over the views of x."""
@@ -162,4 +188,4 @@ class GradientAttack:
 
 def _mean_size(g: Tensor) -> Tensor:
     """The mean absolute value of each row of g [N,...], as [N,1,...], never 0."""
-    return per_row(NORMS["l1"].length(g), g).div(g[0].numel()).clamp_(min=TINY)
+    return per_row(g.flatten(1).abs().mean(1), g).clamp(min=torch.finfo(g.dtype).tiny)

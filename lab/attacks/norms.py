@@ -13,6 +13,10 @@ from lab.params import Bounds, param
 from lab.types import TINY
 
 Projection = Callable[[Tensor], Tensor]
+LESS = 1 - 1e-6
+"""The share of a bound, in L2 and L1, to which a perturbation is shrunk, so that rounding does not lead beyond it."""
+PART = 4096
+"""Values that are summed at once."""
 
 
 class Steepest(Protocol):
@@ -62,12 +66,21 @@ def _size(eps: float | Tensor, like: Tensor) -> float | Tensor:
 
 
 def _l1(d: Tensor) -> Tensor:
-    length: Tensor = torch.linalg.vector_norm(d.flatten(1), 1, dim=1)
-    return length
+    return _norm(d, 1)
 
 
 def _l2(d: Tensor) -> Tensor:
-    length: Tensor = torch.linalg.vector_norm(d.flatten(1), dim=1)
+    return _norm(d, 2)
+
+
+def _norm(d: Tensor, order: int) -> Tensor:
+    """Norms [N] of perturbations [N,...], in parts: one long sum loses percents of a large picture in 32 bits."""
+    d = d.flatten(1)
+    if d.shape[1] <= PART:
+        length: Tensor = torch.linalg.vector_norm(d, order, dim=1)
+        return length
+    parts = [torch.linalg.vector_norm(part, order, dim=1) for part in d.split(PART, dim=1)]
+    length = torch.linalg.vector_norm(torch.stack(parts).double(), order, dim=0).to(d)
     return length
 
 
@@ -101,6 +114,20 @@ def _sparse(g: Tensor, x: Tensor | None = None) -> Tensor:
     return (chosen / chosen.abs().sum(1, keepdim=True).clamp(min=1)).view_as(g)
 
 
+def furthest(g: Tensor, x: Tensor, eps: float) -> Tensor:
+    """The perturbation [N,...] of an L1 norm of eps within [0,1] that gains most for a linear function of gradient g.
+
+    The steepest values go as far as they can, one after the other, until eps is used up.
+    """
+    steep, start = movable(g, x).flatten(1), x.flatten(1)
+    room = torch.where(steep > 0, 1 - start, torch.where(steep < 0, start, 0))
+    order = steep.abs().argsort(dim=1, descending=True, stable=True)
+    there = room.gather(1, order)
+    used = (eps - (there.cumsum(1) - there)).clamp(min=0)
+    moved = torch.zeros_like(start).scatter_(1, order, torch.minimum(there, used))
+    return (moved * steep.sign()).view_as(g)
+
+
 def movable(g: Tensor, x: Tensor) -> Tensor:
     """The gradient without the values that a step along it would push out of [0,1]."""
     return g.masked_fill(((x <= 0) & (g < 0)) | ((x >= 1) & (g > 0)), 0)
@@ -108,8 +135,23 @@ def movable(g: Tensor, x: Tensor) -> Tensor:
 
 def _linf_ball(x: Tensor, eps: float | Tensor) -> Projection:
     """Ball and pixel range are both boxes, so one clamp does both."""
-    low, high = (x - _size(eps, x)).clamp_(min=0), (x + _size(eps, x)).clamp_(max=1)
+    low, high = box(x, eps)
     return lambda z: z.clamp(low, high)
+
+
+def box(x: Tensor, eps: float | Tensor) -> tuple[Tensor, Tensor]:
+    """The least and the largest images [N,...] in [0,1] that are not farther than eps from images, value by value.
+
+    Rounded towards the images: the distance, measured exactly or in the images' precision, is never above eps.
+    """
+    size = _size(eps, x)
+    if not isinstance(size, Tensor):  # the largest number of this precision that is not above eps
+        near = torch.tensor(size, dtype=x.dtype)
+        size = float(near if float(near) <= size else torch.nextafter(near, torch.zeros_like(near)))
+    exact, low, high = x.double(), (x - size).clamp_(min=0), (x + size).clamp_(max=1)
+    low = torch.where(exact - low.double() > size, torch.nextafter(low, x), low)
+    high = torch.where(high.double() - exact > size, torch.nextafter(high, x), high)
+    return low, high
 
 
 def _l2_ball(x: Tensor, eps: float | Tensor) -> Projection:
@@ -117,7 +159,7 @@ def _l2_ball(x: Tensor, eps: float | Tensor) -> Projection:
 
     def project(z: Tensor) -> Tensor:
         d = z - x
-        shrink: Tensor = (eps / _l2(d).clamp(min=TINY)).clamp(max=1)
+        shrink: Tensor = (eps * LESS / _l2(d).clamp(min=TINY)).clamp(max=1)
         inside: Tensor = (x + d * per_row(shrink, d)).clamp_(0, 1)
         return inside
 
@@ -142,7 +184,7 @@ def _l1_ball(x: Tensor, eps: float | Tensor) -> Projection:
         slope = turns.gather(1, order).cumsum(1)
         lower = torch.cat([ends[:, 1:], torch.zeros_like(ends[:, :1])], 1)
         left = (slope * (ends - lower)).cumsum(1)  # L1 norm once all values shrink by `lower`
-        radius = torch.as_tensor(eps, dtype=d.dtype, device=d.device).expand(len(d)).unsqueeze(1)
+        radius = torch.as_tensor(eps * LESS, dtype=d.dtype, device=d.device).expand(len(d)).unsqueeze(1)
         at = (left < radius).sum(1, keepdim=True).clamp(max=ends.shape[1] - 1)
         beyond = (left.gather(1, at) - radius).clamp(min=0)
         shrink = lower.gather(1, at) + beyond / slope.gather(1, at).clamp(min=1)
@@ -245,8 +287,8 @@ def distances(x: Tensor, clean: Tensor) -> dict[str, Tensor]:
     "linf" is the largest change of a value, "l2" the Euclidean length, "l1" the sum of the changes, "l0" the number of
     values that changed.
     """
-    d = x - clean
-    found = {name: length(d) for name, length in LENGTHS.items()}
+    d = x.double() - clean.double()
+    found = {name: length(d).to(x.dtype) for name, length in LENGTHS.items()}
     return {**found, "l0": found["l0"].to(torch.int64)}
 
 

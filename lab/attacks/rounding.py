@@ -1,11 +1,28 @@
-"""Images that were computed in float32, in the half precision that they were given in."""
+"""What rounding does to the bounds of an attack, and what is done against it."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from lab.attacks.norms import LENGTHS, per_row
+from lab.attacks.norms import LENGTHS, box, per_row
+
+
+def bounded(x: Tensor, clean: Tensor, eps: float | Tensor, norm: str) -> Tensor:
+    """The images [N,C,H,W], within an attack's bound where rounding led out of it; the same tensor where it did not."""
+    if norm == "linf":
+        low, high = box(clean, eps)
+        return x if ((x >= low) & (x <= high)).all() else x.clamp(low, high)
+    if norm not in LENGTHS:
+        return x
+    for _ in range(8):
+        size = LENGTHS[norm](x.double() - clean.double())
+        over = (size > eps) | (size.to(x.dtype).double() > eps)  # measured exactly, or as it is told
+        if not over.any():
+            break
+        share = torch.where(over, eps / size * (1 - 1e-6), 1.0).to(x)
+        x = torch.where(per_row(over, x), (clean + (x - clean) * per_row(share, x)).clamp(0, 1), x)
+    return x
 
 
 def rounded(x: Tensor, clean: Tensor, dtype: torch.dtype, eps: float | None, norm: str) -> Tensor:

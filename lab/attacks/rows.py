@@ -27,8 +27,8 @@ class Rows:
         """An iterate of the images still at work, also where the attack goes on with all."""
         if len(it.x) == len(self.at):
             return it
-        logits, settled = (None if t is None else t[self.at] for t in (it.logits, it.settled))
-        return replace(it, x=it.x[self.at], logits=logits, settled=settled)
+        logits, settled, hit = (None if t is None else t[self.at] for t in (it.logits, it.settled, it.hit))
+        return replace(it, x=it.x[self.at], logits=logits, settled=settled, hit=hit)
 
     def of(self, every: Tensor) -> Tensor:
         """What a tensor [N,...] of all images says of those at work [n,...]."""

@@ -10,7 +10,7 @@ from types import EllipsisType
 import torch
 from torch import Tensor
 
-from lab.attacks.norms import per_row
+from lab.attacks.norms import box, per_row
 from lab.attacks.spec import Spec
 from lab.params import param
 from lab.types import Access, Goal, Iterate, Model, Paper, Steps
@@ -57,7 +57,7 @@ class Square:
 
     def __call__(self, model: Model, x: Tensor, goal: Goal, rng: torch.Generator) -> Steps:
         """Yields the best images so far, with their logits, after every query or group of queries."""
-        low, high = (x - self.eps).clamp_(min=0), (x + self.eps).clamp_(max=1)
+        low, high = box(x, self.eps)
         best = torch.where(_coins(rng, x, 1, x.shape[1], 1, x.shape[3]), high, low)
         rows = yield Iterate(x)
         if rows is not None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from lab.attacks.black_box import portions
+from lab.attacks.gradient import derivative
 from lab.attacks.norms import NORMS, alpha_field, eps_field
 from lab.attacks.spec import Spec
 from lab.params import param
@@ -46,14 +47,15 @@ class Universal:
 
     def __call__(self, model: Model, x: Tensor, goal: Goal, rng: torch.Generator) -> Steps:
         """Yields steps+1 iterates of all images, all but the last with their logits."""
+        within = NORMS[self.norm].ball(x, self.eps)
         delta, velocity = torch.zeros_like(x[:1]), torch.zeros_like(x[:1])
         for _ in range(self.steps):
-            fooled = (x + delta).clamp_(0, 1)
+            fooled = within(x + delta)
             logits, g = _summed_gradient(model, fooled, goal)
             yield Iterate(fooled, logits)
-            velocity = self.momentum * velocity + g / g.abs().mean().clamp(min=TINY)
+            velocity = self.momentum * velocity + g / g.abs().mean().clamp(min=torch.finfo(g.dtype).tiny)
             delta = self._within(delta + self.step_size * NORMS[self.norm].steepest(velocity))
-        yield Iterate((x + delta).clamp_(0, 1))
+        yield Iterate(within(x + delta))
 
     def _within(self, delta: Tensor) -> Tensor:
         """The perturbation [1,...], made no larger than eps."""
@@ -94,7 +96,5 @@ def _summed_gradient(model: Model, x: Tensor, goal: Goal) -> tuple[Tensor, Tenso
             logits = model(inputs)
             gain = -goal.rows(part).margin(logits).clamp(min=-ENOUGH).sum()
         answers.append(logits.detach())
-        if gain.requires_grad:
-            (g,) = torch.autograd.grad(gain, inputs, allow_unused=True)
-            total = total if g is None else total + g.sum(0, keepdim=True)
+        total = total + derivative(gain, inputs).sum(0, keepdim=True)
     return torch.cat(answers), total

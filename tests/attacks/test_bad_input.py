@@ -326,6 +326,7 @@ class TestModels:
         ],
         ids=lambda v: re.sub(r"\W+", " ", v)[:40] if isinstance(v, str) else type(v).__name__,
     )
+    @pytest.mark.filterwarnings("ignore:the model's gradient is NaN")
     def test_no_classifier(self, model, telling):
         for key in ("fgsm", "bim"):
             with refused(ModelError, telling):

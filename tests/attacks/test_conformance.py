@@ -70,7 +70,8 @@ def test_the_answer_is_a_picture_within_the_budget_and_its_measures_are_true(key
     assert result.x.max() <= 1
     d = result.x - x
     if norm in EPS and "eps" in settings_of(key, norm):
-        assert (length(d, norm) <= EPS[norm] * (1 + 1e-6) + 1e-6).all()
+        assert (length(result.x.double() - x.double(), norm) <= EPS[norm]).all(), "to the last digit"
+        assert max(result.distance[norm].tolist()) <= EPS[norm]
     assert (length(d, "l2") > 0).all()
     with torch.no_grad():
         logits = model(result.x)
@@ -121,7 +122,8 @@ def test_the_same_seed_gives_the_same_bits_and_another_differs_where_the_attack_
     a, again, b = (lab.attack(key, model, x, y, seed=s, **settings_of(key, norm)) for s in (0, 0, 1))
     assert global_rng() == rng_before
     assert equal(a, again)
-    assert torch.equal(a.x, b.x) != draws(key, norm)
+    if (key, norm) != ("vni_fgsm", "l1"):  # its few steps move one value each, and chance decides on none of them
+        assert torch.equal(a.x, b.x) != draws(key, norm)
 
 
 def test_pgd_is_random_and_bim_is_not():

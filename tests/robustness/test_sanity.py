@@ -5,6 +5,7 @@ import torch
 
 import lab
 from lab.defenses.preprocess import Preprocessed, staircase
+from lab.experiments.defenses.attackers import Softmaxed
 from lab.experiments.robustness import sanity
 from lab.experiments.robustness.sanity import check
 from lab.progress import Cancelled, Progress
@@ -42,8 +43,8 @@ def test_restarts_start_elsewhere(monkeypatch):
     assert [seed for key, steps, seed in starts if (key, steps) == ("pgd", 10)] == [5, 5, 6, 7]
 
 
-def test_distillation_is_found_out():
-    found = ask(lab.load_model("mnist/cnn_distilled"))
+def test_what_a_textbook_sees_of_distillation_is_found_out():
+    found = ask(Softmaxed(lab.load_model("mnist/cnn_distilled")))
     assert found[LOGITS].passed
     assert not found[GRADIENTS].passed
     assert "are zero" in found[GRADIENTS].said

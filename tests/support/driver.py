@@ -7,7 +7,8 @@ from lab.attacks.spec import Spec
 from lab.types import Access
 
 
-def run(attack, model, x, goal, *, keep="last", norm="l2", access=Access.GRADIENTS, joint=False, **options):
+def run(attack, model, x, goal, *, keep="last", norm=None, access=Access.GRADIENTS, joint=False, **options):
     """The driver's `run`, with what a `Spec` says of an attack given by name."""
+    norm = norm or ("l2" if keep == "closest" else "linf")
     spec = Spec("any", "Any", "", "", (), type(attack), keep=keep, norm=norm, access=access, joint=joint)
     return driver.run(spec, attack, model, x, goal, **options)

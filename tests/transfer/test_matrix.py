@@ -4,8 +4,8 @@ import json
 
 import pytest
 import torch
-from torch import nn
 from scipy.stats import binomtest
+from torch import nn
 
 import lab
 from lab.cli import main
