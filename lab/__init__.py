@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from lab.experiments.transfer.matrix import transfer
     from lab.images import Images
     from lab.models import load_model
+    from lab.models.wrap import wrap
     from lab.types import DataError, GoalError, ImageError, LabError, LabWarning, ModelError, ParamError, Result
 
 __version__ = "0.2.0"
@@ -47,6 +48,7 @@ __all__ = [
     "load_model",
     "load_picture",
     "transfer",
+    "wrap",
 ]
 
 _HOMES = {
@@ -69,6 +71,7 @@ _HOMES = {
     "load_model": "lab.models",
     "load_picture": "lab.data",
     "transfer": "lab.experiments.transfer.matrix",
+    "wrap": "lab.models.wrap",
 }
 """The module that each public name comes from."""
 
