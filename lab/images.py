@@ -143,7 +143,8 @@ def decode(data: bytes) -> Image.Image:
 
     The header is read first, so that a small file of enormous dimensions is refused before anything is decompressed.
     EXIF orientation is applied and dropped; transparency is put on white; of an animation the first frame is taken;
-    16-bit gray is scaled to 8 bits.
+    16-bit gray is scaled to 8 bits. Numbers of 32 bits do not say what is white: it is 1 where they are floating point
+    and none is above 1, 255 where none is above 255, else the largest of them.
 
     Args:
         data: the content of the file. Its name is never used.
@@ -190,13 +191,29 @@ def _upright(picture: Image.Image) -> Image.Image:
         return picture  # the orientation is unreadable; damaged metadata are no reason to refuse a good picture
 
 
+def _white(mode: str, kind: str | None, values: np.ndarray) -> float:
+    """The value that is white in a picture of more than 8 bits, by its mode and the kind of its file.
+
+    Raises:
+        ImageError: for values that are no brightness.
+    """
+    if not np.isfinite(values).all():
+        raise ImageError("the picture holds NaN or infinity: save it with 8 bits a channel")
+    most = float(values.max())
+    if float(values.min()) < -1e-3 * max(1.0, most):
+        raise ImageError(f"the picture holds negative values, down to {values.min():g}: save it with 8 bits a channel")
+    if mode.startswith("I;16") or kind == "PNG":
+        return 65535.0
+    if mode == "F" and most <= 1:
+        return 1.0
+    return max(255.0, most)
+
+
 def _plain(picture: Image.Image) -> Image.Image:
-    picture = _upright(picture)
+    kind, picture = picture.format, _upright(picture)
     if picture.mode.startswith("I") or picture.mode == "F":
         values = np.asarray(picture, dtype=np.float64)
-        if not np.isfinite(values).all():
-            raise ImageError("the picture holds NaN or infinity: save it with 8 bits a channel")
-        top = 65535.0 if picture.mode.startswith("I;16") or values.max() > 255 else 255.0
+        top = _white(picture.mode, kind, values)
         picture = Image.fromarray((values / top * 255).round().clip(0, 255).astype(np.uint8))
     if picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
         picture = picture.convert("RGBA")

@@ -10,7 +10,7 @@ from typing import Any
 
 def as_json(record: Mapping[str, Any], indent: int = 2) -> str:
     """A record as the text of a JSON file; a number that is not finite is null, for which JSON has no other word."""
-    return json.dumps(finite(record), indent=indent, allow_nan=False)
+    return json.dumps(finite(record), indent=indent, ensure_ascii=False, allow_nan=False)
 
 
 def finite(value: Any) -> Any:

@@ -62,7 +62,7 @@ def together(keys: Sequence[str], dataset: str, limit: int) -> tuple[dict[str, C
 
 
 def find_class(text: str, card: Card) -> int:
-    """The number of a class, from its number or name.
+    """The number of a class, from its number or name: exactly that name, else one that differs in capitals only.
 
     Raises:
         GoalError: for a class that does not exist.
@@ -76,7 +76,10 @@ def find_class(text: str, card: Card) -> int:
         )
     if text in card.classes:
         return card.classes.index(text)
-    spelt = [name.lower() for name in card.classes]
-    if text.lower() not in spelt:
+    alike = [k for k, name in enumerate(card.classes) if name.lower() == text.lower()]
+    if not alike:
         raise lab.GoalError(f"{card.name} has no class '{text}': give its name as in the model's list, or its number")
-    return spelt.index(text.lower())
+    if len(alike) > 1:
+        several = ", ".join(f"{k} {card.classes[k]}" for k in alike)
+        raise lab.GoalError(f"'{text}' may be any of {several}: give the name as it is spelt, or the number")
+    return alike[0]

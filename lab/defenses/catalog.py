@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
-
-import torch
 
 from lab.defenses import detect, preprocess
 from lab.defenses.detect import Detector
-from lab.defenses.preprocess import Averaged, Backward, Preprocessed, Transform
+from lab.defenses.preprocess import Averaged, Backward, Drawn, Preprocessed, Transform
 from lab.defenses.spec import DefenseSpec
+from lab.gate import check_seed, check_whole
 from lab.params import parse
 from lab.types import Model, ParamError
 
@@ -63,7 +61,8 @@ def defend(
         >>> lab.attack("fgsm", model, digits.x, digits.y, eps=0.6).success.tolist()
         [True, True, True, True]
     """
-    if draws < 1 or (draws > 1 and not find_defense(key).random):
+    check_whole(draws, "draws")
+    if draws > 1 and not find_defense(key).random:
         raise ParamError(f"draws must be 1, or more where the defense is random, not {draws} for {key}")
     behind = Preprocessed(model, transformation(key, seed, **params), backward)
     return behind if draws == 1 else Averaged(behind, draws)
@@ -71,9 +70,9 @@ def defend(
 
 def transformation(key: str, seed: int = 0, **params: Any) -> Transform:
     """A transformation of the catalogue by itself: images [N,C,H,W] -> images; arguments and errors as of `defend`."""
-    spec = find_defense(key)
+    spec, seed = find_defense(key), check_seed(seed)
     made = spec.make(**parse(spec.params, params, spec.name))
-    transform: Transform = partial(made, rng=torch.Generator().manual_seed(seed)) if spec.random else made
+    transform: Transform = Drawn(made, seed) if spec.random else made
     return transform
 
 

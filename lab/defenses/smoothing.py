@@ -6,7 +6,7 @@ Source: Cohen, Rosenfeld and Kolter 2019, "Certified adversarial robustness via 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,7 +15,16 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lab import devices
-from lab.gate import Around, asked, check_images, check_logits, usable
+from lab.gate import (
+    Around,
+    asked,
+    check_images,
+    check_logits,
+    check_number,
+    check_seed,
+    check_whole,
+    usable,
+)
 from lab.progress import SILENT, Cancelled, Progress
 from lab.types import Answer, Model, ParamError
 
@@ -75,7 +84,8 @@ def predict(
         ImageError, ModelError: for images or a model that cannot be used.
         ParamError: for sizes that make no sense.
     """
-    _check(sigma, n, alpha)
+    _check(sigma, {"n": n}, alpha)
+    seed = check_seed(seed)
     x = check_images(x)
     model, out = usable(model, x), torch.full((len(x),), ABSTAIN)
     try:
@@ -128,7 +138,8 @@ def certify(
         >>> certified.classes.tolist(), (certified.radius > 0.4).tolist()
         ([0, 6], [True, True])
     """
-    _check(sigma, min(n, n0), alpha)
+    _check(sigma, {"n": n, "n0": n0}, alpha)
+    seed = check_seed(seed)
     x = check_images(x)
     model = usable(model, x)
     classes, radii, shares, counted = [], [], [], []
@@ -179,11 +190,11 @@ def votes(model: Model, x: Tensor, sigma: float, n: int, seed: int) -> Tensor:
     return total
 
 
-def _check(sigma: float, n: int, alpha: float) -> None:
-    if not sigma > 0 or n < 1 or not 0 < alpha < 0.5:
-        raise ParamError(
-            f"smoothing needs sigma above 0, n of 1 or more and alpha between 0 and 0.5, not {sigma:g}, {n}, {alpha:g}"
-        )
+def _check(sigma: float, looks: Mapping[str, int], alpha: float) -> None:
+    check_number(sigma, "sigma")
+    check_number(alpha, "alpha", 0, 0.5)
+    for what, n in looks.items():
+        check_whole(n, what)
 
 
 class Smoothed(Around):
@@ -197,9 +208,13 @@ class Smoothed(Around):
 
     def __init__(self, model: Model, sigma: float, draws: int = 16, seed: int = 0) -> None:
         super().__init__(model)
-        _check(sigma, draws, 0.1)
-        self.sigma, self.draws = sigma, draws
-        self.rng = torch.Generator().manual_seed(seed)
+        _check(sigma, {"draws": draws}, 0.1)
+        self.sigma, self.draws, self.seed = sigma, draws, check_seed(seed)
+        self.rng = torch.Generator().manual_seed(self.seed)
+
+    def restart(self) -> None:
+        """Begins the random numbers anew; the driver does so before each attack."""
+        self.rng.manual_seed(self.seed)
 
     def answer(self, x: Tensor) -> Answer:
         """The model's mean answer under noise."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -23,6 +22,7 @@ from lab.models.nets import RBF, Shape, build, count_parameters
 from lab.models.weights import load_into, save_weights, write_bytes
 from lab.params import describe, number, parse
 from lab.progress import SILENT, Progress
+from lab.records import as_json
 from lab.training.fit import Augment, Epoch, fit
 from lab.training.measure import clean_accuracy, pgd_accuracy
 from lab.training.rules import (
@@ -174,7 +174,7 @@ def run_recipe(
         return
     save_weights(nets.net, out, dtype=STORES[recipe.store], about={"architecture": recipe.net, "key": recipe.key})
     card = make_card(recipe, out, len(data), epoch.elapsed, data_root=data_root, device=device)
-    write_bytes(out.with_suffix(".json"), (json.dumps(card, indent=2, ensure_ascii=False) + "\n").encode())
+    write_bytes(out.with_suffix(".json"), (as_json(card) + "\n").encode())
 
 
 def make_card(

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
+from torch import nn
 
 import lab
 from lab.cli import main
@@ -15,6 +16,7 @@ from lab.experiments.clever.score import Sampling, _maxima, endpoint
 from lab.progress import SILENT, Progress
 from lab.types import GoalError, ModelError, ParamError
 from tests.support.nets import Linear, images
+from tests.support.refusals import refused
 
 DUAL = {1: math.inf, 2: 2, math.inf: 1}
 
@@ -240,3 +242,23 @@ def test_the_command_line_writes_the_record_of_the_estimate(tmp_path, capsys):
 def test_a_start_at_which_there_is_no_image_is_refused(capsys):
     assert main(["clever", "--model", "mnist/softmax", "--dataset", "mnist", "--start", "-1", "--quick"]) == 2
     assert "--start must be from 0 to" in capsys.readouterr().err
+
+
+def test_the_score_does_not_depend_on_the_callers_mode():
+    model, x = lab.load_model("mnist/softmax"), lab.load_data("mnist").x[:1]
+    outside = lab.clever(model, x, batches=5, samples=5).scores
+    with torch.inference_mode():
+        assert torch.equal(lab.clever(model, x, batches=5, samples=5).scores, outside)
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_a_model_that_no_gradient_leads_into_has_no_score(order):
+    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.Softplus(), nn.Linear(8, 3)).eval()
+    with refused(lab.ModelError, "no gradient leads there"):
+        lab.clever(lambda x: net(x.detach()), torch.rand(1, 1, 8, 8), batches=3, samples=3, order=order)
+
+
+def test_infinite_slopes_give_no_bound_and_are_told():
+    model, x = lab.load_model("mnist/softmax"), lab.load_data("mnist").x[:1]
+    with pytest.warns(lab.LabWarning, match="infinite or NaN"):
+        assert float(lab.clever(lambda z: model(z.sqrt()), x, batches=3, samples=3).scores[0]) == 0

@@ -5,6 +5,7 @@ import io
 import pytest
 import torch
 from PIL import Image
+from scipy import ndimage
 from torch.nn import functional as F
 
 import lab
@@ -136,3 +137,29 @@ def test_what_makes_no_sense_is_told_in_one_sentence(asked, said):
 def test_the_catalogue_lists_them():
     assert lab.catalog()["defenses"][: len(CATALOG)] == list(CATALOG)
     assert all(spec.summary.endswith(".") and spec.papers and spec.params for spec in CATALOG.values())
+
+
+@pytest.mark.parametrize("size", range(2, 8))
+def test_the_median_is_that_of_scipy(size):
+    x = torch.rand(2, 1, 9, 11, generator=torch.Generator().manual_seed(size))
+    wanted = ndimage.median_filter(x.numpy(), size=(1, 1, size, size), mode="reflect")
+    assert (Median(size)(x).numpy() == wanted).all()
+
+
+@pytest.mark.parametrize("weight", [0.1, 0.5, 2.0])
+def test_total_variation_is_near_its_end_at_every_weight(weight):
+    rng = torch.Generator().manual_seed(0)
+    x = (lab.load_data("mnist").x[:2] + 0.2 * torch.randn(2, 1, 28, 28, generator=rng)).clamp(0, 1)
+    assert (TotalVariation(weight)(x) - TotalVariation(weight, steps=500)(x)).abs().max() < 0.03
+    black = torch.zeros(1, 1, 8, 8, requires_grad=True)
+    (g,) = torch.autograd.grad(TotalVariation(weight)(black).sum(), black)
+    assert g.isfinite().all()
+
+
+def test_the_same_seed_gives_the_same_attack_on_a_random_defense_however_often_it_was_asked_before():
+    model, data = lab.load_model("mnist/mlp"), lab.load_data("mnist").rows(slice(0, 6))
+    random = lab.defend("resize_pad", model, seed=3)
+    before = [random(data.x), random(data.x)]
+    first, second = (lab.attack("pgd", random, data.x, data.y, eps=0.2, steps=5) for _ in range(2))
+    assert torch.equal(first.x, second.x)
+    assert not torch.equal(*before), "while the looks themselves differ"

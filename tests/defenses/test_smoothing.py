@@ -1,7 +1,6 @@
 """Randomized smoothing: what it promises holds, and its bounds are the textbook's."""
 
 import json
-import math
 
 import pytest
 import torch
@@ -11,7 +10,8 @@ import lab
 from lab.defenses.smoothing import ABSTAIN, Smoothed, certify, joined, largest_radius, predict, votes
 from lab.experiments.defenses.smoothing import RADII, smoothed
 from lab.progress import Progress
-from lab.types import ParamError
+from lab.types import ImageError, ModelError, ParamError
+from tests.support.refusals import refused
 
 
 def halfspace(x):
@@ -114,12 +114,6 @@ def test_the_smoothed_model_answers_the_log_of_the_mean_probability():
     assert torch.allclose(out.logsumexp(1), torch.zeros(2), atol=1e-5)
 
 
-@pytest.mark.parametrize("wrong", [{"sigma": 0}, {"n": 0}, {"alpha": 0.7}, {"sigma": math.nan}])
-def test_sizes_that_make_no_sense_are_refused(wrong):
-    with pytest.raises(ParamError, match="smoothing needs"):
-        certify(halfspace, images(0.9), **{"sigma": 0.5, "n": 100, **wrong})
-
-
 def test_certificates_and_attacks_make_a_record_and_rows():
     data = lab.load_data("mnist").rows(slice(0, 2))
     models = {key: lab.load_model(key) for key in ("mnist/softmax", "mnist/mlp")}
@@ -137,3 +131,30 @@ def test_certificates_and_attacks_make_a_record_and_rows():
     assert {tuple(row) for row in rows} == {("model", "image", "class", "answer", "radius", "share, at least")}
     seen = int(last.certificates["mnist/softmax"].classes[0])
     assert rows[0]["answer"] == ("abstains" if seen == ABSTAIN else last.classes[seen])
+
+
+@pytest.mark.parametrize(
+    ("options", "telling"),
+    [
+        ({"n": 100.0}, "n must be a whole number, at least 1, not 100.0"),
+        ({"n0": 0}, "n0 must be a whole number, at least 1, not 0"),
+        ({"sigma": 0}, "sigma must be a finite number above 0, not 0"),
+        ({"sigma": "0.25"}, "sigma must be a finite number above 0, not '0.25'"),
+        ({"sigma": float("inf")}, "sigma must be a finite number above 0"),
+        ({"alpha": 0.5}, "alpha must be a finite number above 0 and below 0.5"),
+        ({"seed": 1.5}, "seed must be a whole number"),
+    ],
+)
+def test_sizes_that_make_no_sense_are_refused(options, telling):
+    with refused(ParamError, telling):
+        certify(halfspace, images(0.7), **{"sigma": 0.25, "n": 100} | options)
+
+
+def test_what_is_no_image_or_no_classifier_is_not_certified():
+    with refused(ImageError, "must be floating point in [0,1], not torch.uint8"):
+        certify(halfspace, (255 * images(0.7)).to(torch.uint8), sigma=0.25)
+    for ask in (certify, predict):
+        with refused(ModelError, "answers NaN"):
+            ask(lambda x: halfspace(x) * torch.nan, images(0.7), sigma=0.25, n=100)
+        with refused(ModelError, "one class only"):
+            ask(lambda x: halfspace(x)[:, :1], images(0.7), sigma=0.25, n=100)

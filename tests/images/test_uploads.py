@@ -289,3 +289,23 @@ class TestFit:
     def test_a_sliver_is_refused(self):
         with refused(ImageError, "the picture is 1 x 9 pixels: at least 2 x 2 are needed"):
             Fit(8, 8)(Image.new("RGB", (1, 9)))
+
+
+@pytest.mark.parametrize(
+    ("top", "kind", "brightest"),
+    [
+        (1.0, np.float32, 255),
+        (255.0, np.float32, 255),
+        (256.0, np.float32, 255),
+        (300, np.int32, 255),
+        (90, np.int32, 90),
+    ],
+)
+def test_numbers_of_32_bits_are_as_bright_as_they_can_be_meant(top, kind, brightest):
+    ramp = (np.linspace(0, 1, 64 * 64).reshape(64, 64) * top).astype(kind)
+    assert pixels(saved(Image.fromarray(ramp), "TIFF")).max() == brightest
+
+
+def test_negative_values_are_no_picture():
+    with refused(ImageError, "the picture holds negative values, down to -5"):
+        decode(saved(Image.fromarray(np.array([[-5.0, 1.0], [0.0, 1.0]], np.float32)), "TIFF"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Hashable, Iterator
 from typing import Any, cast
@@ -15,6 +14,7 @@ from lab.figures.attack import scaled
 from lab.models.catalog import find_model, name_elsewhere
 from lab.models.weights import save_weights
 from lab.progress import Progress
+from lab.records import as_json
 from lab.training.presets import PRESETS
 from lab.training.session import MEASURED, Folder, Plan, Trained, card
 from lab.ui.pages.defenses.training.setup import ASK, NAME, NETS
@@ -78,7 +78,7 @@ def _saved(key: str, net: nn.Module) -> None:
         ASK.key("files"),
         (
             Offer("Weights (.safetensors)", "safetensors", "application/octet-stream", file.read_bytes()),
-            Offer("Card (.json)", "json", "application/json", json.dumps(about.details, indent=2, ensure_ascii=False)),
+            Offer("Card (.json)", "json", "application/json", as_json(about.details)),
         ),
     )
     st.caption(f"With both files in one folder: `lab.load_model('{name}')`, and `--model {name}` on the command line.")
