@@ -390,7 +390,10 @@ def endpoint(maxima: np.ndarray, penalty: float = PENALTY) -> Endpoint:
         maxima: the largest value of each batch [batches].
         penalty: weight of the squared scale, where the maxima span one unit.
     """
-    top, spread = float(maxima.max()), float(np.ptp(maxima))
+    top = float(maxima.max())
+    if math.isinf(top):  # a slope without end leaves nothing to be fitted
+        return Endpoint(top, math.nan, 0.0, 1.0)
+    spread = float(np.ptp(maxima))
     if len(maxima) < 3 or spread <= CONSTANT * abs(top) or not spread:
         return Endpoint(top, math.nan, 0.0, 1.0)
     z = (maxima - top) / spread  # the fit is well behaved where the numbers span one unit, the largest at 0
