@@ -50,6 +50,21 @@ class Around(Fusing, nn.Module):
         self.training = False
 
 
+class Averaged(Around):
+    """The mean of a random model's logits over several draws: what an attacker looks at who expects the randomness.
+
+    Source: expectation over transformation: Athalye et al. 2018, "Synthesizing robust adversarial examples".
+    """
+
+    def __init__(self, model: Model, draws: int) -> None:
+        super().__init__(model)
+        self.draws = draws
+
+    def answer(self, x: Tensor) -> Answer:
+        """The mean of the model's answers, for each member by itself where it fuses losses."""
+        return Answer.mean([Answer.of(self.model, x) for _ in range(self.draws)])
+
+
 class Usable(Around):
     """Anyone's network as the lab asks it: images [N,C,H,W] in [0,1] -> logits [N,K].
 

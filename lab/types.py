@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from enum import Enum
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -303,6 +304,12 @@ class Frame:
     success: Tensor
     queries: Tensor
 
+    def rows(self, index: Tensor) -> Frame:
+        """The frame of some of the images, int64 [M], in that order."""
+        names = ["loss", "margin", "predictions", "confidence", "success", "queries", *(["x"] if len(self.x) else [])]
+        tensors: dict[str, Any] = {name: getattr(self, name)[index] for name in names}
+        return replace(self, **tensors, distance={name: values[index] for name, values in self.distance.items()})
+
 
 @dataclass(frozen=True)
 class Result:
@@ -344,3 +351,18 @@ class Result:
     stage: tuple[str, ...] = ()
     chance: Tensor | None = None
     interval: Tensor | None = None
+
+    def rows(self, index: Tensor) -> Result:
+        """The results of some of the images, int64 [M], in that order."""
+        tensors: dict[str, Any] = {
+            each.name: getattr(self, each.name)[index.to(getattr(self, each.name).device)]
+            for each in fields(self)
+            if isinstance(getattr(self, each.name), Tensor)
+        }
+        return replace(
+            self,
+            **tensors,
+            distance={name: values[index.to(values.device)] for name, values in self.distance.items()},
+            frames=tuple(frame.rows(index.cpu()) for frame in self.frames),
+            stage=tuple(self.stage[k] for k in index.tolist()) if self.stage else (),
+        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -65,6 +65,9 @@ class APGD:
         0, bounds=(0, 1000), advanced=True, help="The class to take over: 1 for the next on the clean image; 0 for any."
     )
 
+    start: Tensor | None = field(default=None, repr=False, compare=False)
+    """Where each image's search begins [N,C,H,W]; None for where the method says."""
+
     def __call__(self, model: Model, x: Tensor, goal: Goal, rng: torch.Generator) -> Steps:
         """Yields steps + 1 iterates; all carry their logits. Drops the rows that the driver is done with."""
         norm, clean = NORMS[self.norm], x
@@ -73,7 +76,8 @@ class APGD:
             with torch.no_grad():
                 other = rival(model(x), goal, self.rival)
         start = norm.sample(rng, x)
-        x = norm.ball(clean, self.eps)(x + self.eps * start / per_row(norm.length(start), x))
+        ahead = x + self.eps * start / per_row(norm.length(start), x) if self.start is None else self.start
+        x = norm.ball(clean, self.eps)(ahead)
         logits, value, g = self._look(model, x, goal, other)
         before, seen, size = x, x, torch.full((len(x),), 2 * self.eps, dtype=x.dtype, device=x.device)
         best = _Best(x, g, value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -63,11 +63,15 @@ class CarliniWagner:
         help="The first weight of the loss. Automatic: 8 times what would do if the model were linear.",
     )
 
+    start: Tensor | None = field(default=None, repr=False, compare=False)
+    """Where each image's search begins [N,C,H,W]; None for where the method says."""
+
     def __call__(self, model: Model, x: Tensor, goal: Goal, rng: torch.Generator) -> Steps:
         """Yields the clean images, then at most searches * steps iterates with their logits."""
         logits, slope = input_gradient(model, x, goal.margin)
         yield Iterate(x, logits, hit=goal.margin(logits) + self.confidence < 0 if self.confidence else None)
-        nearest, shortest = x, torch.full((len(x),), math.inf, dtype=x.dtype, device=x.device)
+        nearest = x if self.start is None else self.start
+        shortest = torch.full((len(x),), math.inf, dtype=x.dtype, device=x.device)
         linear = 2 * (goal.margin(logits) + self.confidence) / LENGTHS["l2"](slope).square().clamp(min=TINY)
         weights = Weights.start((AMPLE * linear).clamp(*WEIGHTS) if self.weight is None else self.weight, x)
         fastest = self.lr or min(0.1, REACH / math.sqrt(x[0].numel()))

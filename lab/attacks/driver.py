@@ -9,7 +9,8 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -23,7 +24,7 @@ from lab.attacks.rows import Passes, Rows
 from lab.attacks.spec import Spec
 from lab.attacks.watched import Watched
 from lab.folding import Folded, fold, same, unfold
-from lab.gate import HALF, Usable, check_images, check_logits, check_seed, look, usable
+from lab.gate import HALF, Averaged, Usable, check_images, check_logits, check_seed, look, usable
 from lab.progress import SILENT, Cancelled, Progress
 from lab.statistics import wilson
 from lab.types import Access, Attack, Goal, Iterate, LabWarning, Model, ModelError, Result, Steps
@@ -51,6 +52,8 @@ def run(
     seed: int = 0,
     trace: bool | int = False,
     drop_solved: bool = False,
+    start: Tensor | None = None,
+    draws: int = 1,
     progress: Progress = SILENT,
 ) -> Result:
     """Runs an attack to its end and measures what it reached.
@@ -68,6 +71,8 @@ def run(
         trace: keep every iterate as a `Frame`; a number keeps the pictures of at most that many, evenly spread.
         drop_solved: stop working on an image as soon as its goal is reached, as some attacks always do; its later
             frames repeat the last.
+        start: where the search for each image begins [N,C,H,W], for an attack that has such a field.
+        draws: of a random model, over how many looks the attack averages each answer.
         progress: hears of every iterate; where the work is to stop, the attack ends with what it has.
 
     Raises:
@@ -88,50 +93,77 @@ def run(
         elif first.gradient is not None and not first.gradient.any():
             _warn("the model's logits have no gradient at the image: an attack that follows it stands still there")
         fast = fold(asked, first.x, gradients=gradients, seen=first)
-
-    def through(fast: Folded) -> Result:
-        with _dice(asked, device, seed):
-            return _run(spec, attack, asked, fast, x, goal, device, seed, trace, drop_solved, first.random, progress)
-
+    work = Work(
+        spec,
+        attack,
+        asked,
+        x,
+        goal,
+        device,
+        seed,
+        trace,
+        drop_solved,
+        start,
+        draws if first.random else 1,
+        first.random,
+    )
     try:
-        return through(fast)
+        return _run(work, fast, progress)
     except Differs:
-        return through(unfold(asked))
+        return _run(work, unfold(asked), progress)
 
 
-def _run(
-    spec: Spec,
-    attack: Attack,
-    model: Usable,
-    fast: Folded,
-    given: Tensor,
-    goal: Goal,
-    device: torch.device,
-    seed: int,
-    trace: bool | int,
-    drop_solved: bool,
-    random: bool,
-    progress: Progress,
-) -> Result:
+@dataclass(frozen=True)
+class Work:
+    """What is to be done: the arguments of `run`, checked, and what was found out of the model at the first look."""
+
+    spec: Spec
+    attack: Attack
+    model: Usable
+    x: Tensor
+    goal: Goal
+    device: torch.device
+    seed: int
+    trace: bool | int
+    drop_solved: bool
+    start: Tensor | None
+    draws: int
+    random: bool
+
+    def attack_on(self, part: slice) -> Attack:
+        """The attack on some of the images, with their starting points where there are some."""
+        if self.start is None:
+            return self.attack
+        start = self.start[part].to(self.device, self.model.computed)
+        return cast("Attack", replace(cast("Any", self.attack), start=start))
+
+    def seen_as(self, fast: Folded, portions: Sequence[slice], warns: bool) -> Watched:
+        """The model as the attack sees it: its faster equal, or the mean of several looks at a random one."""
+        model = fast.model if self.draws == 1 else self.model.like(Averaged(self.model.model, self.draws))
+        return Watched(model, self.spec.access, self.goal, warns, portions, cost=self.draws)
+
+
+def _run(work: Work, fast: Folded, progress: Progress) -> Result:
     """Runs an attack on the model's faster equal, chunk by chunk.
 
     Raises:
         Differs: where that turns out not to be its equal.
     """
-    x = given.to(model.computed)
-    fitting = list(devices.chunks(model.model, x, Watched(model, Access.GRADIENTS, goal).answer))
-    results: list[Result] = []
-    for part in [slice(0, len(x))] if spec.joint else fitting:
-        seen = Watched(fast.model, spec.access, goal, part.start == 0, fitting if spec.joint else [slice(None)])
-        clean, own = x[part].to(device, copy=True), Goal(goal.labels[part].to(device), goal.targeted)
-        chunk = Chunk(spec, attack, seen, clean, own, trace, drop_solved, fast, random)
-        chunk.follow(torch.Generator().manual_seed(seed), progress.part(part.start / len(x), part.stop / len(x)))
-        results.append(chunk.result())
-        if not chunk.complete:
-            rest = slice(part.stop, len(x))
-            results += _untouched(spec, attack, model, x[rest].to(device), goal.rows(rest), trace, random)
-            break
-    return _joined(results, given.device)
+    model, n, whole = work.model, len(work.x), [slice(None)]
+    with _dice(model, work.device, work.seed):
+        x = work.x.to(model.computed)
+        fitting = list(devices.chunks(model.model, x, Watched(model, Access.GRADIENTS, work.goal).answer))
+        results: list[Result] = []
+        for part in [slice(0, n)] if work.spec.joint else fitting:
+            seen = work.seen_as(fast, fitting if work.spec.joint else whole, part.start == 0)
+            goal = Goal(work.goal.labels[part].to(work.device), work.goal.targeted)
+            chunk = Chunk(work, work.attack_on(part), seen, x[part].to(work.device, copy=True), goal, fast)
+            chunk.follow(torch.Generator().manual_seed(work.seed), progress.part(part.start / n, part.stop / n))
+            results.append(chunk.result())
+            if not chunk.complete:
+                results += _untouched(work, x[part.stop :].to(work.device), work.goal.rows(slice(part.stop, n)))
+                break
+    return joined(results, work.x.device)
 
 
 @contextmanager
@@ -165,27 +197,20 @@ class Chunk:
     """
 
     def __init__(
-        self,
-        spec: Spec,
-        attack: Attack,
-        seen: Watched,
-        clean: Tensor,
-        goal: Goal,
-        trace: bool | int = False,
-        drop_solved: bool = False,
-        fast: Folded | None = None,
-        random: bool = False,
+        self, work: Work, attack: Attack, seen: Watched, clean: Tensor, goal: Goal, fast: Folded | None = None
     ) -> None:
-        self.attack, self.seen, self.clean, self.goal, self.random = attack, seen, clean, goal, random
+        spec = work.spec
+        self.attack, self.seen, self.clean, self.goal, self.random = attack, seen, clean, goal, work.random
         self.gradients = spec.access is Access.GRADIENTS
-        self.drops = (drop_solved or spec.until_reached) and not spec.joint
+        self.single = replace(seen, model=work.model) if work.draws > 1 else seen
+        self.drops = (work.drop_solved or spec.until_reached) and not spec.joint
         self.closest = spec.keep == "closest"
         self.fast = fast if fast and fast.original else None
         self.slack = SLACK * self.fast.error if self.fast else 0.0
         self.rows, self.passes = Rows(clean), Passes(len(clean))
         self.norm: str = getattr(attack, "norm", spec.norm)
         self.best = Best(clean, LENGTHS[self.norm])
-        self.film = Film(clean, goal, None if trace is True else trace) if trace else None
+        self.film = Film(clean, goal, None if work.trace is True else work.trace) if work.trace else None
         self.stage = [""] * len(clean)
         self.complete, self.more = True, False
 
@@ -235,7 +260,7 @@ class Chunk:
         if self.random and hit.any():
             often, rows = torch.zeros(int(hit.sum()), device=x.device), goal.rows(hit)
             for _ in range(CONFIRMED):
-                often += rows.reached(self.seen.look(x[hit]).argmax(1))
+                often += rows.reached(self.single.look(x[hit]).argmax(1))
             hit[hit.clone()] = often > CONFIRMED / 2
         return hit
 
@@ -269,7 +294,7 @@ class Chunk:
         if self.more:  # the goal alone is not enough
             success = success & self.best.distance.isfinite()
         if self.random:
-            looks = sum(self.goal.reached(self.seen.look(x).argmax(1)).double() for _ in range(JUDGED))
+            looks = sum(self.goal.reached(self.single.look(x).argmax(1)).double() for _ in range(JUDGED))
             chance = torch.as_tensor(looks) / JUDGED
             interval = torch.tensor([wilson(round(float(c) * JUDGED), JUDGED) for c in chance]).view(-1, 2)
             success = chance > 0.5
@@ -335,15 +360,13 @@ def _outside_inference(t: Tensor) -> Tensor:
     return t.clone() if t.is_inference() else t
 
 
-def _untouched(
-    spec: Spec, attack: Attack, model: Usable, x: Tensor, goal: Goal, trace: bool | int, random: bool
-) -> Sequence[Result]:
+def _untouched(work: Work, x: Tensor, goal: Goal) -> Sequence[Result]:
     """The results for images that a cancelled run never came to; traced, they have one frame, the clean images."""
     results = []
-    for part in devices.chunks(model.model, x, model) if len(x) else ():
+    for part in devices.chunks(work.model.model, x, work.model) if len(x) else ():
         own = Goal(goal.labels[part].to(x.device), goal.targeted)
-        seen = Watched(model, Access.SCORES, own)
-        chunk = Chunk(replace(spec, keep="last"), attack, seen, x[part], own, trace, random=random)
+        last = replace(work, spec=replace(work.spec, keep="last"), draws=1)
+        chunk = Chunk(last, work.attack, Watched(work.model, Access.SCORES, own), x[part], own)
         chunk.complete = False
         if chunk.film:
             chunk.take(0, Iterate(x[part]))
@@ -365,7 +388,7 @@ def _nothing(x: Tensor) -> Result:
     )
 
 
-def _joined(parts: Sequence[Result], device: torch.device) -> Result:
+def joined(parts: Sequence[Result], device: torch.device) -> Result:
     """The results of several chunks as one, on the caller's device."""
     tensors = ("x", "success", "queries", "backwards", "predictions", "confidence")
     return Result(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -123,6 +123,9 @@ class GradientAttack:
         1.5, bounds=(0, 10), unit="times epsilon", advanced=True, help="How far away these neighbours may be."
     )
 
+    start: Tensor | None = field(default=None, repr=False, compare=False)
+    """Where each image's search begins [N,C,H,W]; None for where the method says."""
+
     @property
     def step_size(self) -> float:
         """alpha, or its automatic value."""
@@ -138,6 +141,8 @@ class GradientAttack:
         variance = torch.zeros_like(x) if self.neighbours else None
         if self.random_start:
             x = project(x + self.eps * norm.sample(rng, x))
+        if self.start is not None:
+            x = project(self.start)
         for _ in range(self.steps):
             at = x
             if self.lookahead and velocity is not None:

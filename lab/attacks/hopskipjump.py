@@ -54,18 +54,25 @@ class HopSkipJump:
     )
     norm: Literal["l2", "linf"] = param("l2", help="The norm that is kept small.")
     starts: Tensor | None = field(default=None, repr=False, compare=False)
+    """Images [M,C,H,W] among which a start is looked for, for every image."""
+    start: Tensor | None = field(default=None, repr=False, compare=False)
+    """Where each image's search begins [N,C,H,W]; None for where the method says."""
 
     def __call__(self, model: Model, x: Tensor, goal: Goal, rng: torch.Generator) -> Steps:
         """Yields the clean images, the starts on the boundary, and after every step where on the boundary it led."""
         norm = NORMS[self.norm]
         clean, found = x, torch.zeros(len(x), dtype=torch.bool, device=x.device)
+        if self.start is not None:  # one that does not reach the goal is no start
+            found = _hits(model, self.start.unsqueeze(0), goal)[0]
+            x = torch.where(per_row(found, x), self.start, x)
         for step in range(self.steps + 1):
             rows = yield Iterate(x)
             if rows is not None:
                 x, clean, found, goal = x[rows], clean[rows], found[rows], goal.rows(rows)
             queries = max(1, round(self.samples * math.sqrt(step or 0.25)))
             probing, looking = _child(rng), _child(rng)
-            far, inside, outside = clean.clone(), found.nonzero().flatten(), (~found).nonzero().flatten()
+            inside, outside = found.nonzero().flatten(), (~found).nonzero().flatten()
+            far = clean.clone() if step else x.clone()
             if step:
                 way = torch.zeros_like(x)
                 if len(inside):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import EllipsisType
 
 import torch
@@ -55,10 +55,14 @@ class Square:
         16, bounds=(1, 64), unit="squares", advanced=True, help="At most so many small squares are tried at once."
     )
 
+    start: Tensor | None = field(default=None, repr=False, compare=False)
+    """Where each image's search begins [N,C,H,W]; None for where the method says."""
+
     def __call__(self, model: Model, x: Tensor, goal: Goal, rng: torch.Generator) -> Steps:
         """Yields the best images so far, with their logits, after every query or group of queries."""
         low, high = box(x, self.eps)
-        best = torch.where(_coins(rng, x, 1, x.shape[1], 1, x.shape[3]), high, low)
+        stripes = torch.where(_coins(rng, x, 1, x.shape[1], 1, x.shape[3]), high, low)
+        best = stripes if self.start is None else self.start.clamp(low, high)
         rows = yield Iterate(x)
         if rows is not None:
             low, high, best, goal = low[rows], high[rows], best[rows], goal.rows(rows)

@@ -22,6 +22,7 @@ class Watched(Fusing):
         goal: that of all images, so that a label which does not exist is told before anything is attacked.
         warns: whether to warn of answers that look like probabilities.
         portions: the slices in which the driver itself looks at images.
+        cost: how many forward passes of the network a look takes.
         forwards: images that the attack has asked about since it was last counted.
         backwards: images that it has asked the gradient of.
     """
@@ -31,6 +32,7 @@ class Watched(Fusing):
     goal: Goal
     warns: bool = False
     portions: Sequence[slice] = (slice(None),)
+    cost: int = 1
     forwards: int = 0
     backwards: int = 0
     checked: bool = False
@@ -60,7 +62,7 @@ class Watched(Fusing):
 
     def count(self) -> tuple[int, int]:
         """The forwards and backwards since the last time, in images."""
-        spent = self.forwards, self.backwards
+        spent = self.cost * self.forwards, self.cost * self.backwards
         self.forwards = self.backwards = 0
         return spent
 

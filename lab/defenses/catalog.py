@@ -7,9 +7,9 @@ from typing import Any
 
 from lab.defenses import detect, preprocess
 from lab.defenses.detect import Detector
-from lab.defenses.preprocess import Averaged, Backward, Drawn, Preprocessed, Transform
+from lab.defenses.preprocess import Backward, Drawn, Preprocessed, Transform
 from lab.defenses.spec import DefenseSpec
-from lab.gate import check_seed, check_whole
+from lab.gate import Averaged, check_seed, check_whole
 from lab.params import parse
 from lab.types import Model, ParamError
 

@@ -90,21 +90,6 @@ class Drawn:
         self.rng.manual_seed(self.seed)
 
 
-class Averaged(Around):
-    """The mean of a random model's logits over several draws: what an attacker looks at who expects the randomness.
-
-    Source: expectation over transformation: Athalye et al. 2018, "Synthesizing robust adversarial examples".
-    """
-
-    def __init__(self, model: Model, draws: int) -> None:
-        super().__init__(model)
-        self.draws = draws
-
-    def answer(self, x: Tensor) -> Answer:
-        """The mean of the model's answers, for each member by itself where it fuses losses."""
-        return Answer.mean([Answer.of(self.model, x) for _ in range(self.draws)])
-
-
 def staircase(x: Tensor, bits: int = 8) -> Tensor:
     """Images rounded to 2^bits levels: what they look like hardly changes, but the derivative is 0 everywhere.
 

@@ -6,9 +6,9 @@ from torch import nn
 
 import lab
 from lab.attacks.watched import Watched
-from lab.defenses.preprocess import Averaged, Preprocessed
+from lab.defenses.preprocess import Preprocessed
 from lab.experiments.defenses.attackers import Cooled
-from lab.gate import Usable
+from lab.gate import Averaged, Usable
 from lab.models.ensemble import Ensemble
 from lab.types import Access, Answer, Goal, ModelError, ParamError
 from tests.support.nets import Small, images

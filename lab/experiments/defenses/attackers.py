@@ -19,7 +19,7 @@ from lab.models.cards import resized
 from lab.predict import classes_of, logits_of
 from lab.progress import SILENT, Cancelled, Progress
 from lab.statistics import share, wilson
-from lab.types import Answer, Model
+from lab.types import Answer, Model, Result
 
 EOT_DRAWS = 8
 """Looks that an attacker averages who expects a random defense."""
@@ -92,7 +92,7 @@ class Attackers:
         Raises:
             Cancelled: where the attack was stopped before its end.
         """
-        result = run_attack(
+        result: Result = run_attack(
             self.attack,
             model,
             x,

@@ -75,7 +75,7 @@ class Case:
         Raises:
             Cancelled: where it was stopped: what it had by then answers nothing.
         """
-        result = attack(
+        result: Result = attack(
             key,
             self.model,
             self.x,
