@@ -133,7 +133,7 @@ def _made(model: Usable, net: nn.Module, x: Tensor) -> nn.Module | None:
     for module in _convolutions(fast):
         _set(module, module.weight, module.bias)
     _turn_stems(fast)
-    return fast
+    return fast.eval()
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,8 @@
 """Folding: the faster equal of a network answers the same, and whatever has none stays as it is."""
 
 import copy
+import gc
+import weakref
 
 import pytest
 import torch
@@ -189,3 +191,85 @@ def test_a_first_convolution_with_a_stride_has_the_same_gradient(channels, kerne
     assert torch.allclose(fast(x), net(x), atol=1e-5)
     right = gradient(net, x)
     assert torch.allclose(gradient(fast, x), right, atol=1e-5 * float(right.abs().max()))
+
+
+class Branching(nn.Module):
+    """Another batch norm for dark images; clips what is bright; its backward can be switched."""
+
+    straight = False
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(4)
+        self.conv = nn.Conv2d(3, 8, 3, padding=1)
+        self.dark, self.bright, self.head = nn.BatchNorm2d(8), nn.BatchNorm2d(8), nn.Linear(8, 10)
+        nn.init.constant_(self.dark.running_var, 4.0)
+        nn.init.constant_(self.dark.bias, 1.0)
+
+    def forward(self, x):
+        q = (x * 7).round() / 7
+        h = self.conv(x + (q - x).detach() if self.straight else x)
+        bright = (x.flatten(1).mean(1) > 0.5).view(-1, 1, 1, 1)
+        if bright.all():
+            h = self.bright(h)
+        elif not bright.any():
+            h = self.dark(h)
+        else:
+            h = torch.where(bright, self.bright(h), self.dark(h))
+        return self.head(torch.relu(h).mean((2, 3)))
+
+
+@pytest.mark.parametrize("key", ["deepfool", "fmn", "pgd"])
+def test_what_is_found_does_not_depend_on_which_image_comes_first(key):
+    bright, dark = images(5, 3) * 0.4 + 0.6, images(2, 3) * 0.3
+    alone = Branching().eval()
+    found = lab.attack(key, alone, dark, alone(dark).argmax(1))
+    model, both = Branching().eval(), torch.cat([bright, dark])
+    together = lab.attack(key, model, both, model(both).argmax(1))
+    assert torch.equal(together.success[5:], found.success)
+    assert torch.equal(together.success, model(together.x).argmax(1) != model(both).argmax(1)), (
+        "the model has the last word"
+    )
+
+
+def test_a_backward_that_is_switched_is_followed():
+    model, x = Branching().eval(), images(4, 3) * 0.4 + 0.6
+    y = model(x).argmax(1)
+    lab.attack("pgd", model, x, y, eps=0.2)
+    model.straight = True
+    fresh = Branching().eval()
+    fresh.straight = True
+    assert torch.equal(lab.attack("pgd", model, x, y, eps=0.2).x, lab.attack("pgd", fresh, x, y, eps=0.2).x)
+
+
+class WithFunction(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(3, 8, 3), nn.Linear(8, 10)
+        self.pool = lambda h: h.mean((2, 3)) + self.training
+
+    def forward(self, x):
+        return self.head(self.pool(torch.relu(self.conv(x))))
+
+
+@pytest.mark.parametrize("kind", [network, WithFunction])
+def test_an_attacked_network_is_freed_like_any_other(kind):
+    def attacked():
+        model = kind().eval()
+        lab.attack("fgsm", model, images(2, 3), [0, 1])
+        return weakref.ref(model)
+
+    left = [attacked() for _ in range(3)]
+    gc.collect()
+    assert [ref() for ref in left] == [None] * 3
+
+
+def test_a_model_of_the_lab_is_loaded_as_usual_in_inference_mode():
+    data = lab.load_data("mnist").rows(slice(0, 3))
+    with torch.inference_mode():
+        loaded = lab.load_model("mnist/cnn_half_a")
+    assert not any(p.is_inference() for p in loaded.parameters())
+    assert torch.equal(
+        lab.attack("pgd", loaded, data.x, data.y, eps=0.2).x,
+        lab.attack("pgd", lab.load_model("mnist/cnn_half_a"), data.x, data.y, eps=0.2).x,
+    )

@@ -31,8 +31,8 @@ from lab.types import Access, Attack, Goal, Iterate, LabWarning, Model, ModelErr
 
 SLACK = 10.0
 """How many times the difference measured between a model and its faster equal an attack has to clear."""
-AGAIN = 50
-"""After how many iterates the faster equal is compared with the model once more."""
+AGAIN = (3, 12, 48)
+"""The iterates at which the faster equal is compared with the model once more; after the last of these, its multiples."""
 CONFIRMED, JUDGED = 5, 20
 """How many fresh looks at an image decide whether a random model is fooled: on the way, and in the end."""
 
@@ -221,8 +221,8 @@ class Chunk:
         with closing(self.attack(self.seen, self.clean, self.goal, rng)) as iterates:
             while (iterate := _next(iterates, rows)) is not None:
                 self.passes.share(*self.seen.count(), len(iterate.x), self.rows)
-                if self.fast and step % AGAIN == AGAIN - 1:
-                    self._compare(iterate.x, step // AGAIN)
+                if self.fast and (step in AGAIN or (step and step % AGAIN[-1] == 0)):
+                    self._compare(iterate.x, step)
                 rows = self.take(step, self.rows.live(iterate))
                 if rows is not None and not len(rows):
                     return
@@ -264,10 +264,10 @@ class Chunk:
             hit[hit.clone()] = often > CONFIRMED / 2
         return hit
 
-    def _compare(self, x: Tensor, turn: int) -> None:
-        """Compares model and faster equal at one of the images at work."""
-        one = turn % len(x)
-        if self.fast and not self.fast.agrees(x[one : one + 1], self.gradients):
+    def _compare(self, x: Tensor, step: int) -> None:
+        """Compares model and faster equal at one of the images at work; gradients, which cost more, the less often."""
+        one = step // AGAIN[0] % len(x)
+        if self.fast and not self.fast.agrees(x[one : one + 1], self.gradients and step >= AGAIN[-1]):
             raise Differs
 
     def _leave(self, it: Iterate, hit: Tensor) -> Tensor | None:

@@ -157,6 +157,7 @@ def is_here(key: str) -> bool:
     return card.bundled or imagenet.cached_file(key.split("/")[1]).exists()
 
 
+@torch.inference_mode(False)
 def load_model(key: str) -> Classifier:
     """A model of the catalogue, in eval mode, frozen, on the lab's device, convolutions in channels-last order.
 
