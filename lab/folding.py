@@ -279,10 +279,12 @@ def _set(convolution: nn.Module, weight: Tensor, bias: Tensor | None) -> None:
 
 def _difference(fast: Usable, seen: Look) -> float | None:
     """How far the logits of a copy are from what was seen of the network; None where they, or gradients, differ."""
-    error = _error(seen.logits, _logits(fast, seen.x))
-    if error is None or seen.gradient is None:
-        return error
-    return error if _alike(seen.gradient, with_gradient(fast, seen.x[-1:])[1]) else None
+    if seen.gradient is None:
+        return _error(seen.logits, _logits(fast, seen.x))
+    logits, gradient = with_gradient(fast, seen.x[-1:])
+    if len(seen.x) > 1:
+        logits = torch.cat([_logits(fast, seen.x[:-1]), logits])
+    return _error(seen.logits, logits) if _alike(seen.gradient, gradient) else None
 
 
 def _error(right: Tensor, other: Tensor) -> float | None:

@@ -35,7 +35,7 @@ WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
 HALF = (torch.float16, torch.bfloat16)
 """Precisions in which the lab shows images to a network, but does not compute."""
-SAMPLE = 3
+SAMPLE = 2
 """How many images of a batch are looked at before anything is done with it."""
 STEADY = 1e-3
 """How far two looks at the same image may be apart, as a share of the largest logit, in a network without chance."""

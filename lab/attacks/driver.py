@@ -32,7 +32,8 @@ from lab.types import Access, Attack, Goal, Iterate, LabWarning, Model, ModelErr
 SLACK = 10.0
 """How many times the difference measured between a model and its faster equal an attack has to clear."""
 AGAIN = (3, 12, 48)
-"""The iterates at which the faster equal is compared with the model once more; after the last of these, its multiples."""
+"""The iterates at which the faster equal is compared with the model once more, and the multiples of the last of these; an
+attack of few steps is compared at its end only."""
 CONFIRMED, JUDGED = 5, 20
 """How many fresh looks at an image decide whether a random model is fooled: on the way, and in the end."""
 
@@ -221,7 +222,11 @@ class Chunk:
         with closing(self.attack(self.seen, self.clean, self.goal, rng)) as iterates:
             while (iterate := _next(iterates, rows)) is not None:
                 self.passes.share(*self.seen.count(), len(iterate.x), self.rows)
-                if self.fast and (step in AGAIN or (step and step % AGAIN[-1] == 0)):
+                if (
+                    self.fast
+                    and (steps is None or steps > AGAIN[1])
+                    and (step in AGAIN or (step and not step % AGAIN[-1]))
+                ):
                     self._compare(iterate.x, step)
                 rows = self.take(step, self.rows.live(iterate))
                 if rows is not None and not len(rows):
@@ -327,7 +332,7 @@ class Chunk:
         if not logits.isfinite().all():
             raise ModelError("the model answered NaN or infinity during the attack: check its weights")
         if self.fast is not None:
-            few = slice(None) if known is not None else slice(0, None, max(1, len(x) // 2))
+            few = slice(-1, None) if known is None else slice(None)
             found = replace(self.seen, portions=(slice(None),)).look(x[few]) if known is None else known
             if not same(logits[few], found):
                 raise Differs

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import nn
 
 import lab
 from lab.defenses.preprocess import Preprocessed, staircase
@@ -81,3 +82,26 @@ def test_it_stops_when_told():
     assert next(answered).question == "Are these logits?"
     with pytest.raises(Cancelled):
         next(answered)
+
+
+def test_outputs_that_hardly_differ_are_told():
+    model = lab.load_model("mnist/mlp")
+    found = ask(lambda x: 1e-5 * model(x), count=8)
+    assert not found[LOGITS].passed
+    assert "hardly differ" in found[LOGITS].said
+
+
+def test_a_model_that_changes_while_it_is_asked_is_told():
+    class Learns(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = lab.load_model("mnist/mlp")
+            self.register_buffer("asked", torch.zeros(()))
+
+        def forward(self, x):
+            self.asked += 1
+            return self.net(x)
+
+    found = ask(Learns().eval(), count=8)
+    assert not found[GRADIENTS].passed
+    assert "The weights changed" in found[GRADIENTS].said

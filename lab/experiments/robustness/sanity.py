@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lab.attacks import attack
@@ -26,6 +26,8 @@ HUGE = 1.0
 """An epsilon at which every image can become every other."""
 SHAKES = 10
 """Random perturbations of each image."""
+NARROW = 1e-3
+"""The spread of the logits of an image below which rounding decides."""
 SLACK = 0.02
 """A share of the images that chance may decide."""
 
@@ -148,23 +150,28 @@ def check(
 def _logits(logits: Tensor) -> Check:
     sums, low = logits.sum(1), float(logits.min())
     alike = bool((sums - 1).abs().max() < 1e-3) and low >= 0
-    said = (
-        "The outputs look like probabilities: gradients through a softmax vanish where the model is sure."
-        if alike
-        else "The outputs are no probabilities: no softmax is in the model. Whether that of the loss saturates is next."
-    )
+    spread = float((logits.amax(1) - logits.amin(1)).median())
+    if alike:
+        said = "The outputs look like probabilities: gradients through a softmax vanish where the model is sure."
+    elif spread < NARROW:
+        said = "The outputs of an image hardly differ: rounding decides on the class, and on where gradients lead."
+    else:
+        said = (
+            "The outputs are no probabilities: no softmax is in the model. Whether that of the loss saturates is next."
+        )
     evidence = {
         "smallest output": low,
         "largest output": float(logits.max()),
         "sum of the first image's": float(sums[0]),
+        "spread of an image's (median)": spread,
     }
-    return Check("Are these logits?", not alike, said, (evidence,))
+    return Check("Are these logits?", not alike and spread >= NARROW, said, (evidence,))
 
 
 def _gradients(case: Case) -> Check:
     goal, model = make_goal(case.x, case.y), usable(case.model, case.x)
     images = case.x.to(model.computed)
-    slopes = []
+    slopes, before = [], _weights(case.model)
     for _ in range(2):
         parts = [
             loss_gradient(model, images[rows], goal.rows(rows))[2]
@@ -178,13 +185,23 @@ def _gradients(case: Case) -> Check:
     random = float((same < 0.99).logical_and((first != 0).any(1)).double().mean())
     troubles = {"NaN or infinite": nan, "zero": zero, "different at the second look": random}
     found = [f"{share:.0%} are {name}" for name, share in troubles.items() if share > SLACK]
+    changed = before != _weights(case.model)
     said = (
         f"Of the gradients, {' and '.join(found)}: attacks that follow them are blind there."
         if found
         else "Gradients are finite, hardly ever zero, and the same at a second look."
     )
+    if changed:
+        said += " The weights changed while the model was looked at: no two attacks meet the same model."
     rows = tuple({"gradients": name, "share of the images": f"{share:.1%}"} for name, share in troubles.items())
-    return Check("Do the gradients tell anything?", not found, said, rows)
+    return Check("Do the gradients tell anything?", not found and not changed, said, rows)
+
+
+def _weights(model: Model) -> tuple[tuple[int, int], ...]:
+    """What changes when a weight is written to."""
+    if not isinstance(model, nn.Module):
+        return ()
+    return tuple((t.data_ptr(), t._version) for t in (*model.parameters(), *model.buffers()) if not t.is_inference())
 
 
 def _scaled(g: Tensor) -> Tensor:
