@@ -32,8 +32,10 @@ from lab.types import Access, Attack, Goal, Iterate, LabWarning, Model, ModelErr
 SLACK = 10.0
 """How many times the difference measured between a model and its faster equal an attack has to clear."""
 AGAIN = (3, 12, 48)
-"""The iterates at which the faster equal is compared with the model once more, and the multiples of the last of these; an
-attack of few steps is compared at its end only."""
+"""The iterates at which the faster equal is compared with the model once more, and the multiples of the last of these.
+
+An attack of few steps is compared at its end only.
+"""
 CONFIRMED, JUDGED = 5, 20
 """How many fresh looks at an image decide whether a random model is fooled: on the way, and in the end."""
 
