@@ -9,6 +9,7 @@ import os
 import threading
 import warnings
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -199,6 +200,12 @@ MAY_DIFFER = ("answers in bfloat16", "answers logits a thousand times as large",
 """Manners whose figures are rightly others than those of the ordinary network."""
 
 
+@cache
+def ordinary(function: str) -> object:
+    """What a function finds for the ordinary network."""
+    return FUNCTIONS[function](NET)
+
+
 def outcome(function: str, manner: str) -> str:
     """What a function makes of a model: WORKS, WORKS and what it warned of, OTHER, or the sentence."""
     before = X.clone()
@@ -211,7 +218,7 @@ def outcome(function: str, manner: str) -> str:
         finally:
             assert torch.equal(X, before), f"{function} with a model that {manner} changed the caller's images"
     told = sorted({str(w.message) for w in heard if issubclass(w.category, lab.LabWarning)})
-    if manner not in MAY_DIFFER and found != FUNCTIONS[function](NET) and not told:
+    if manner not in MAY_DIFFER and found != ordinary(function) and not told:
         return OTHER
     return "; ".join([WORKS, *told])
 

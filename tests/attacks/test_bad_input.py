@@ -65,7 +65,8 @@ class TestParameters:
             ("8 / x", "is not a number"),
             (None, "eps must be a number, not None"),
             (True, "eps must be a number, not True"),
-            ([0.1], "eps must be a number, not list"),
+            ([0.1], "eps must be one size, or 2, one an image, not 1"),
+            ({0.1}, "eps must be a number, not set"),
         ],
         ids=lambda v: str(v)[:20],
     )
