@@ -57,7 +57,7 @@ def test_several_sizes_are_a_result_each():
 
 
 def test_restarts_are_runs_with_one_seed_after_another():
-    params = {"eps": 0.02, "steps": 3}
+    params = {"eps": 0.006, "steps": 2, "alpha": 0.003}  # the second start fools one image more than the first
     runs = [attack(seed=7 + k, **params) for k in range(3)]
     best = attack(seed=7, restarts=3, **params)
     assert torch.equal(best.success, torch.stack([r.success for r in runs]).any(0))
@@ -65,7 +65,7 @@ def test_restarts_are_runs_with_one_seed_after_another():
         first = next((r for r in runs if r.success[k]), runs[0])
         assert torch.allclose(best.x[k], first.x[k], atol=1e-6)
         tried = next((n for n, r in enumerate(runs) if r.success[k]), 2) + 1
-        assert best.queries[k] == 3 * tried
+        assert best.queries[k] == 2 * tried
     assert equal(attack(restarts=1, **params), attack(**params))
 
 
