@@ -97,7 +97,9 @@ def _copied(model: nn.Module, known: dict[int, Any]) -> nn.Module:
                     known.setdefault(id(t), t.detach().clone())
     try:
         return copy.deepcopy(model, known).eval()
-    except Exception as e:  # whatever a part of it raises that was never meant to be copied
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as e:  # a part that was never meant to be copied may raise anything; it is told, and chained
         reason = str(e).splitlines()[0] if str(e) else type(e).__name__
         raise ModelError(
             f"the model cannot be copied ({reason}): call model.eval(), and leave out what it keeps"

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from numbers import Integral, Real
 
@@ -31,8 +32,6 @@ from lab.types import (
 
 WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 """The dtypes that labels may have."""
-
-
 HALF = (torch.float16, torch.bfloat16)
 """Precisions in which the lab shows images to a network, but does not compute."""
 SAMPLE = 2
@@ -170,23 +169,18 @@ def asked(model: Model, x: Tensor) -> Tensor:
         return model(x)
 
 
-class telling:
+@contextmanager
+def telling(x: Tensor) -> Iterator[None]:
     """Tells a model's refusal to take images x [N,C,H,W] as a ModelError."""
-
-    def __init__(self, x: Tensor) -> None:
-        self.x = x
-
-    def __enter__(self) -> None:
-        """Nothing is to be done before."""
-
-    def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, trace: object) -> None:
-        """Raises ModelError in place of what the model raised."""
-        if not isinstance(e, (*REFUSALS, AttributeError)) or isinstance(e, ModelError | torch.OutOfMemoryError):
-            return
+    try:
+        yield
+    except (ModelError, torch.OutOfMemoryError):
+        raise
+    except (*REFUSALS, AttributeError) as e:
         reason = str(e).splitlines()[0] if str(e) else type(e).__name__
         if reason.startswith("Guard failed"):
             reason += "; it was exported for some sizes only, so export it again with dynamic ones"
-        raise ModelError(f"the model cannot take images of shape {list(self.x.shape[1:])}: {reason}") from e
+        raise ModelError(f"the model cannot take images of shape {list(x.shape[1:])}: {reason}") from e
 
 
 def with_gradient(model: Model, x: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -273,24 +267,14 @@ def check_batch(x: object, y: object) -> tuple[Tensor, Tensor]:
     Raises:
         ImageError, GoalError: for what is none.
     """
-    images = check_some(x)
-    return images, check_labels(y, images, "label")
-
-
-def check_some(x: object) -> Tensor:
-    """Images, as `check_images`, at least one.
-
-    Raises:
-        ImageError: for what is none.
-    """
     images = check_images(x)
     if not len(images):
         raise ImageError("at least one image is needed, but there are none")
-    return images.clone() if images.is_inference() else images
+    return images, check_labels(y, images, "label")
 
 
 def check_images(x: object) -> Tensor:
-    """The images, detached, if they are a batch that can be attacked.
+    """The images, detached and no inference tensor, if they are a batch that can be attacked.
 
     Raises:
         ImageError: unless x is a floating-point tensor [N,C,H,W], finite and within [0,1].
@@ -309,7 +293,7 @@ def check_images(x: object) -> Tensor:
         low, high = x.min().item(), x.max().item()
         if low < 0 or high > 1:
             raise ImageError(f"pixels must lie in [0,1], but these span [{low:g}, {high:g}]")
-    return x.detach()
+    return _ordinary(x)
 
 
 def check_labels(labels: object, x: Tensor, what: str) -> Tensor:
@@ -332,7 +316,13 @@ def check_labels(labels: object, x: Tensor, what: str) -> Tensor:
         raise GoalError(f"{what}s must have the shape [{len(x)}], one per image, not {list(labels.shape)}")
     if len(labels) and int(labels.min()) < 0:
         raise GoalError(f"{what} {int(labels.min())} does not exist: classes are numbered from 0")
-    return labels.to(device=x.device, dtype=torch.int64)
+    return _ordinary(labels).to(device=x.device, dtype=torch.int64)
+
+
+def _ordinary(t: Tensor) -> Tensor:
+    """The tensor, detached; a copy where it was made in inference mode, for that one can take part in no gradient."""
+    with torch.inference_mode(False):
+        return t.detach().clone() if t.is_inference() else t.detach()
 
 
 def make_goal(x: Tensor, y: object, target: object = None) -> Goal:

@@ -44,7 +44,6 @@ class Differs(Exception):
     """What was taken for an equal of the model is none."""
 
 
-@torch.inference_mode(False)
 def run(
     spec: Spec,
     attack: Attack,
@@ -82,8 +81,7 @@ def run(
         ImageError, GoalError, ModelError: for what cannot be attacked.
         ParamError: for a seed that is no whole number from 0 to 2^64-1.
     """
-    seed, x = check_seed(seed), _outside_inference(check_images(x))
-    goal = Goal(_outside_inference(goal.labels), goal.targeted)
+    seed, x = check_seed(seed), check_images(x)
     asked = usable(model, x)
     if not len(x):
         return _nothing(x)
@@ -96,20 +94,8 @@ def run(
         elif first.gradient is not None and not first.gradient.any():
             _warn("the model's logits have no gradient at the image: an attack that follows it stands still there")
         fast = fold(asked, first.x, gradients=gradients, seen=first)
-    work = Work(
-        spec,
-        attack,
-        asked,
-        x,
-        goal,
-        device,
-        seed,
-        trace,
-        drop_solved,
-        start,
-        draws if first.random else 1,
-        first.random,
-    )
+    cost = draws if first.random else 1
+    work = Work(spec, attack, asked, x, goal, device, seed, trace, drop_solved, start, cost, first.random)
     try:
         return _run(work, fast, progress)
     except Differs:
@@ -360,11 +346,6 @@ def _tell(progress: Progress, step: int, steps: int | None) -> None:
         progress.tell(0.0, f"iteration {step:,}")
     else:
         progress.tell(step / (steps + 1), f"iteration {step:,} of {steps:,}")
-
-
-def _outside_inference(t: Tensor) -> Tensor:
-    """The tensor, or a copy where it was made in inference mode, which autograd cannot use."""
-    return t.clone() if t.is_inference() else t
 
 
 def _untouched(work: Work, x: Tensor, goal: Goal) -> Sequence[Result]:

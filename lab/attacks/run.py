@@ -26,37 +26,15 @@ def attack(
     y: Tensor | int | Sequence[int],
     *,
     epsilons: Sequence[float | str],
-    target: Tensor | int | None = None,
-    seed: int = 0,
-    trace: bool | int = False,
-    drop_solved: bool = False,
-    restarts: int = 1,
-    draws: int = 1,
-    start: Tensor | None = None,
-    progress: Progress = SILENT,
-    **params: Any,
+    **options: Any,
 ) -> tuple[Result, ...]: ...
 
 
 @overload
-def attack(
-    key: str,
-    model: Model,
-    x: Tensor,
-    y: Tensor | int | Sequence[int],
-    *,
-    target: Tensor | int | None = None,
-    seed: int = 0,
-    trace: bool | int = False,
-    drop_solved: bool = False,
-    restarts: int = 1,
-    draws: int = 1,
-    start: Tensor | None = None,
-    progress: Progress = SILENT,
-    **params: Any,
-) -> Result: ...
+def attack(key: str, model: Model, x: Tensor, y: Tensor | int | Sequence[int], **options: Any) -> Result: ...
 
 
+@torch.inference_mode(False)
 def attack(
     key: str,
     model: Model,

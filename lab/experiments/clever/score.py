@@ -212,7 +212,6 @@ def score(
     x = check_images(x)
     asking = usable(model, x)
     x = x.to(devices.of(asking, x), asking.computed)
-    x = x.clone() if x.is_inference() else x
     if not len(x):
         none = torch.zeros(0, dtype=torch.int64)
         return _fitted(none, _targets(targets, none, 2), torch.zeros(0, 1), [], [], sampling)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from lab.experiments.papers import autoattack, capsules, clever, defenses, szegedy, training, transfer
+from lab.experiments.papers import autoattack, capsules, clever, defenses, pgd, szegedy, training, transfer
 from lab.experiments.papers.experiment import Experiment
 from lab.types import ParamError
 
 CATALOG: Mapping[str, Experiment] = {
     experiment.id: experiment
-    for module in (szegedy, transfer, clever, defenses, capsules, training, autoattack)
+    for module in (szegedy, transfer, clever, defenses, capsules, training, pgd, autoattack)
     for experiment in module.EXPERIMENTS
 }
 
