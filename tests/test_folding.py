@@ -6,6 +6,8 @@ import weakref
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 
 import lab
@@ -262,6 +264,83 @@ def test_a_backward_that_is_switched_is_followed():
     fresh = Quantised().eval()
     fresh.straight = True
     assert torch.equal(lab.attack("pgd", model, x, y, eps=0.2).x, lab.attack("pgd", fresh, x, y, eps=0.2).x)
+
+
+MANNERS = ("branch", "branch on the batch", "clip", "round", "straight", "shared", "counts", "own weights")
+
+
+class Odd(nn.Module):
+    """A network with any of the manners that a faster equal may miss.
+
+    It takes another batch norm for bright images (or for a batch that begins with one), clips what it is given, rounds
+    with or without a straight-through gradient, uses a convolution twice, counts its calls, and makes its weights anew.
+    """
+
+    def __init__(self, manners, seed):
+        super().__init__()
+        torch.manual_seed(seed)
+        self.manners, self.calls = manners, 0
+        self.first, self.second = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1)
+        self.norms, self.head = nn.ModuleList(nn.BatchNorm2d(8) for _ in range(3)), nn.Linear(8, 10)
+        for norm in self.norms:
+            nn.init.uniform_(norm.running_mean, -0.3, 0.3)
+            nn.init.uniform_(norm.running_var, 0.1, 0.5)
+            nn.init.normal_(norm.bias)
+
+    def forward(self, x):
+        if "counts" in self.manners:
+            self.calls += 1
+        if "clip" in self.manners:
+            x = x.clamp(0.2, 0.7)
+        if "round" in self.manners:
+            x = (x * 15).round() / 15
+        if "straight" in self.manners:
+            x = x + ((x * 15).round() / 15 - x).detach()
+        if "own weights" in self.manners:
+            with torch.no_grad():
+                self.first.weight.copy_(self.first.weight.clone())
+        h = self.first(x)
+        bright = (x.flatten(1).mean(1) > 0.5).view(-1, 1, 1, 1)
+        if "branch on the batch" in self.manners:
+            h = self.norms[0](h) if bright[0] else self.norms[1](h)
+        elif "branch" in self.manners:
+            h = torch.where(bright, self.norms[0](h), self.norms[1](h))
+        else:
+            h = self.norms[0](h)
+        h = torch.relu(h)
+        for _ in range(2 if "shared" in self.manners else 1):
+            h = torch.relu(self.norms[2](self.second(h)))
+        return self.head(h.mean((2, 3)))
+
+
+@settings(derandomize=True, database=None, deadline=None, max_examples=25)
+@given(
+    manners=st.sets(st.sampled_from(MANNERS), max_size=3),
+    seed=st.integers(0, 1000),
+    key=st.sampled_from(["pgd", "deepfool", "fmn", "square"]),
+    order=st.permutations(range(6)),
+)
+def test_whatever_a_model_does_success_is_true_and_no_matter_of_order(manners, seed, key, order):
+    model, order = Odd(manners, seed).eval(), list(order)
+    x = images(6, 3, seed=seed) * torch.linspace(0.2, 1, 6).view(-1, 1, 1, 1)
+    y = torch.cat([model(row) for row in x.split(1)]).argmax(1)
+    params = {"eps": 0.05, "steps": 20} if key in ("pgd", "square") else {"steps": 8}
+    found = lab.attack(key, model, x, y, **params)
+    assert torch.equal(found.success, model(found.x).argmax(1) != y)
+    if "branch on the batch" not in manners:  # such a model says itself another thing in another order
+        again = lab.attack(key, Odd(manners, seed).eval(), x[order], y[order], **params)
+        assert torch.equal(again.success, found.success[order])
+
+
+@settings(derandomize=True, database=None, deadline=None, max_examples=10)
+@given(first=st.sampled_from(["round", "straight", "clip"]), then=st.sampled_from(["round", "straight", "clip"]))
+def test_a_model_that_was_switched_is_attacked_as_it_is_now(first, then):
+    x = images(4, 3)
+    model, fresh = Odd({first}, 5).eval(), Odd({then}, 5).eval()
+    y = model(x).argmax(1)
+    lab.attack("pgd", model, x, y, eps=0.1)
+    model.manners = {then}
+    assert torch.equal(lab.attack("pgd", model, x, y, eps=0.1).x, lab.attack("pgd", fresh, x, y, eps=0.1).x)
 
 
 class WithFunction(nn.Module):

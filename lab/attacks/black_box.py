@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -64,6 +64,9 @@ class ScoreAttack:
         "signs", advanced=True, help="Random directions: plus or minus one in every pixel, or normally distributed."
     )
 
+    start: Tensor | None = field(default=None, repr=False, compare=False)
+    """Where each image's search begins [N,C,H,W]; None for where the method says."""
+
     @property
     def step_size(self) -> float:
         """alpha, or its automatic value."""
@@ -73,6 +76,8 @@ class ScoreAttack:
         """Yields steps+1 iterates; all but the last carry their logits, for one query each."""
         norm = NORMS[self.norm]
         clean, velocity = x, torch.zeros_like(x)
+        if self.start is not None:
+            x = norm.ball(clean, self.eps)(self.start)
         for _ in range(self.steps):
             logits = model(x)
             rows = yield Iterate(x, logits)

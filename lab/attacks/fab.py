@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -21,7 +21,7 @@ class FAB:
     """Looks for the nearest point of the boundary to one class, always biased towards the clean image.
 
     Source: Croce and Hein 2020 (Minimally distorted adversarial examples), algorithm 1, in the targeted form of
-        AutoAttack; no random restarts.
+        AutoAttack; the random starts of its restarts are given as `start`.
     """
 
     steps: int = param(100, bounds=(1, 10_000), help="How many times the boundary is linearised.")
@@ -31,12 +31,15 @@ class FAB:
     overshoot: float = param(1.05, bounds=(1, 2), advanced=True, help="How far beyond the boundary a step goes.")
     back: float = param(0.9, bounds=(0, 1), advanced=True, help="How far back a fooled image goes on from.")
 
+    start: Tensor | None = field(default=None, repr=False, compare=False)
+    """Where each image's search begins [N,C,H,W]; None for where the method says."""
+
     def __call__(self, model: Model, x: Tensor, goal: Goal, rng: torch.Generator) -> Steps:
         """Yields steps + 1 iterates with their logits; drops the rows that the driver is done with."""
         norm, clean = NORMS[self.norm], x
         logits = model(x).detach()
         aim = goal.labels if goal.targeted else rival(logits, goal, self.rival)
-        seen = x
+        seen, x = x, x if self.start is None else self.start
         for _ in range(self.steps):
             rows = yield Iterate(seen, logits)
             if rows is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -38,9 +38,15 @@ class FMN:
         0.05, bounds=(1e-4, 0.9), advanced=True, help="Share by which the ball grows or shrinks; it falls to a 500th."
     )
 
+    start: Tensor | None = field(default=None, repr=False, compare=False)
+    """Where each image's search begins [N,C,H,W]; None for where the method says."""
+
     def __call__(self, model: Model, x: Tensor, goal: Goal, rng: torch.Generator) -> Steps:
-        """Yields steps + 1 iterates, all but the last with their logits."""
+        """Yields steps + 1 iterates, all but the last with their logits; before a given start, the clean images."""
         norm, clean = NORMS[self.norm], x
+        if self.start is not None:
+            yield Iterate(clean)
+            x = self.start
         radius = shortest = torch.full((len(x),), math.inf, dtype=x.dtype, device=x.device)
         for step in range(self.steps):
             logits, g = input_gradient(model, x, goal.margin)

@@ -59,12 +59,15 @@ class HopSkipJump:
     """Where each image's search begins [N,C,H,W]; None for where the method says."""
 
     def __call__(self, model: Model, x: Tensor, goal: Goal, rng: torch.Generator) -> Steps:
-        """Yields the clean images, the starts on the boundary, and after every step where on the boundary it led."""
+        """Yields the clean images, the starts, and after every step where on the boundary it led."""
         norm = NORMS[self.norm]
         clean, found = x, torch.zeros(len(x), dtype=torch.bool, device=x.device)
-        if self.start is not None:  # one that does not reach the goal is no start
-            found = _hits(model, self.start.unsqueeze(0), goal)[0]
-            x = torch.where(per_row(found, x), self.start, x)
+        if self.start is not None:
+            rows, start = (yield Iterate(x)), self.start
+            if rows is not None:
+                x, clean, found, goal, start = x[rows], clean[rows], found[rows], goal.rows(rows), start[rows]
+            found = _hits(model, start.unsqueeze(0), goal)[0]  # one that does not reach the goal is no start
+            x = torch.where(per_row(found, x), start, x)
         for step in range(self.steps + 1):
             rows = yield Iterate(x)
             if rows is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -35,20 +35,30 @@ class LBFGS:
     weight: float = param(1.0, bounds=(1e-6, 1e6), advanced=True, help="The first weight of the loss.")
     memory: int = param(10, bounds=(1, 100), advanced=True, help="How many past steps shape the next one.")
 
+    start: Tensor | None = field(default=None, repr=False, compare=False)
+    """Where each image's search begins [N,C,H,W]; None for where the method says."""
+
     def __call__(self, model: Model, x: Tensor, goal: Goal, rng: torch.Generator) -> Steps:
-        """Yields searches * steps + 1 iterates, each with its logits."""
-        inputs = x.detach().requires_grad_()
+        """Yields searches * steps + 1 iterates, each with its logits; before a given start, the clean images."""
+        first = x
+        if self.start is not None:
+            with torch.no_grad():
+                logits = model(x)
+            yield Iterate(x, logits)
+            goal, first = as_targeted(goal, logits), self.start
+        inputs = first.detach().requires_grad_()
         with torch.enable_grad():
             answer = Answer.of(model, inputs)
             goal = as_targeted(goal, answer.logits)
             loss = answer.loss(goal)
             slope = derivative(loss.sum(), inputs)
         loss = loss.detach()
-        yield Iterate(x, answer.logits.detach())
+        yield Iterate(first, answer.logits.detach())
         weights = Weights.start(self.weight, x)
         for _ in range(self.searches):
             fooled = torch.zeros(len(x), dtype=torch.bool, device=x.device)
-            descent = _Descent(x, -weights.value * loss, -per_row(weights.value, x) * slope, self.memory)
+            size, way = (first - x).flatten(1).square().sum(1), 2 * (first - x)
+            descent = _Descent(first, size - weights.value * loss, way - per_row(weights.value, x) * slope, self.memory)
             for _ in range(self.steps):
                 z = descent.next.detach().requires_grad_()
                 with torch.enable_grad():

@@ -72,7 +72,8 @@ def attack(
             still stand; where the smallest perturbation is looked for, on all, and the closest counts.
         draws: of a random model, over how many looks each answer is averaged (expectation over transformation).
         start: where the search begins for each image [N,C,H,W] in [0,1], brought within eps of it; for the gradient
-            family, APGD, Square, Carlini-Wagner and HopSkipJump, which needs one that fools the model.
+            family, APGD, Square, SPSA, NES, and those that look for the smallest perturbation, but for DeepFool, which
+            is done where it is fooled. HopSkipJump needs one that fools the model.
         progress: hears of every iterate; where the work is to stop, the attack ends with what it has.
         **params: the attack's parameters; numbers may be text such as "8/255". `eps` may be one for each image [N].
 
@@ -102,10 +103,7 @@ def attack(
         "progress": progress,
     }
     goal = make_goal(x, y, target)
-    runs = check_whole(restarts, "restarts")
-    if runs > 1 and (trace or spec.joint):
-        why = "a trace shows one run" if trace else "it makes one perturbation for all images"
-        raise ParamError(f"{spec.key} cannot be restarted here, for {why}: call it with one seed after another")
+    runs = check_restarts(spec, restarts, trace)
     if epsilons is None:
         return _sized(spec, model, x, goal, runs, options, params)
     if "eps" in params or isinstance(epsilons, str) or not len(epsilons):
@@ -122,6 +120,19 @@ def attack(
         _sized(spec, model, x, goal, runs, {**options, "progress": part}, {**params, "eps": size})
         for size, part in zip(sizes, parts, strict=True)
     )
+
+
+def check_restarts(spec: Spec, restarts: object, trace: bool | int = False) -> int:
+    """How often an attack is to be run.
+
+    Raises:
+        ParamError: for what is no whole number from 1, or where it can be run but once.
+    """
+    runs = check_whole(restarts, "restarts")
+    if runs > 1 and (trace or spec.joint):
+        why = "a trace shows one run" if trace else "it makes one perturbation for all images"
+        raise ParamError(f"{spec.key} cannot be restarted here, for {why}: call it with one seed after another")
+    return runs
 
 
 def _sized(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,7 @@ def add(commands: options.Commands) -> None:
     )
     options.params(parser)
     options.seed(parser)
+    options.repeats(parser)
     parser.add_argument("--out", type=Path, metavar="DIR", help="write the attacked images here as PNG")
     options.json(parser, "the measures")
     parser.set_defaults(run=run)
@@ -40,12 +42,14 @@ def add(commands: options.Commands) -> None:
 def run(args: argparse.Namespace) -> None:
     """Attacks, prints a summary, and writes what was asked for."""
     from lab.attacks.catalog import find_attack
+    from lab.attacks.run import check_restarts
     from lab.experiments.attack.batch import AttackedImages
     from lab.images import encode
     from lab.predict import classes_of
 
     params = options.pairs(args.param)
-    find_attack(args.attack).build(**params)  # a wrong parameter is refused before a model is loaded
+    find_attack(args.attack).build(**params)  # what cannot be is refused before a model is loaded
+    check_restarts(find_attack(args.attack), args.restarts)
     model = load_model(args.model)
     images = _images(args, model)
     clean = classes_of(model, images.x)
@@ -61,15 +65,18 @@ def run(args: argparse.Namespace) -> None:
             images.y,
             target=target,
             seed=args.seed,
+            restarts=args.restarts,
+            draws=args.draws,
             progress=progress,
             **params,
         )
     classes = model.card.classes
-    record = AttackedImages(args.model, args.attack, params, target, args.seed, classes, images, clean, result).record()
+    attacked = AttackedImages(args.model, args.attack, params, target, args.seed, classes, images, clean, result)
+    record = replace(attacked, restarts=args.restarts, draws=args.draws).record()
     if args.out is not None:
         args.out.mkdir(parents=True, exist_ok=True)
-        for name, attacked in zip(images.ids, result.x, strict=True):
-            (args.out / f"{name}.png").write_bytes(encode(attacked))
+        for name, x in zip(images.ids, result.x, strict=True):
+            (args.out / f"{name}.png").write_bytes(encode(x))
     if args.json is not None:
         write(record, args.json)
     if args.json != "-":

@@ -61,6 +61,16 @@ def seed(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, metavar="S")
 
 
+def repeats(parser: argparse.ArgumentParser) -> None:
+    """--restarts R and --draws D."""
+    parser.add_argument(
+        "--restarts", type=int, default=1, metavar="R", help="the best of so many runs, with one seed after another"
+    )
+    parser.add_argument(
+        "--draws", type=int, default=1, metavar="D", help="looks that each answer of a random model is averaged over"
+    )
+
+
 def json(parser: argparse.ArgumentParser, what: str) -> None:
     """--json FILE."""
     parser.add_argument("--json", metavar="FILE", help=f"write {what} here; - for the standard output")

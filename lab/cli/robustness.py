@@ -21,6 +21,7 @@ def add(commands: options.Commands) -> None:
     parser.add_argument("--norm", choices=("linf", "l2", "l1"), default="linf")
     options.params(parser, "for all attacks that have it")
     options.seed(parser)
+    options.repeats(parser)
     options.json(parser, "curves and every image")
     parser.set_defaults(run=run)
 
@@ -29,13 +30,11 @@ def run(args: argparse.Namespace) -> None:
     """Prints the accuracy at every epsilon as it is measured; the images are shared out among all GPUs."""
     import torch
 
-    from lab.attacks.catalog import find_attack
-    from lab.experiments.robustness.curves import Robustness, evaluate, settings
+    from lab.experiments.robustness.curves import Robustness, evaluate, planned
     from lab.params import number
 
     params = options.pairs(args.param)
-    for key in args.attacks:
-        find_attack(key).build(**settings(key, args.norm, params))
+    planned(args.attacks, args.norm, params, args.restarts)  # what cannot be is refused before a model is loaded
     sizes = [number(e) for e in args.eps.split(",")]
     models, images = together(args.models, args.dataset, args.limit)
     gpus = [f"cuda:{k}" for k in range(torch.cuda.device_count())]
@@ -51,12 +50,15 @@ def run(args: argparse.Namespace) -> None:
                 sizes,
                 norm=args.norm,
                 seed=args.seed,
+                restarts=args.restarts,
+                draws=args.draws,
                 devices=gpus,
                 progress=progress,
                 **params,
             ):
+                given = tuple(sorted(params.items()))
                 record = Robustness(
-                    outcomes, tuple(images.ids), args.dataset, args.seed, tuple(sorted(params.items()))
+                    outcomes, tuple(images.ids), args.dataset, args.seed, given, args.restarts, args.draws
                 ).record()
                 newest = outcomes[-1]
                 if args.json != "-" and (newest.model, newest.attack, len(newest.eps)) != last:

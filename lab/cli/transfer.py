@@ -22,6 +22,7 @@ def add(commands: options.Commands) -> None:
     options.limit(parser)
     options.params(parser)
     options.seed(parser)
+    options.repeats(parser)
     options.json(parser, "the matrices")
     parser.set_defaults(run=run)
 
@@ -29,21 +30,41 @@ def add(commands: options.Commands) -> None:
 def run(args: argparse.Namespace) -> None:
     """Prints how often the images made on each model (rows) fool every model (columns)."""
     from lab.attacks.catalog import find_attack
+    from lab.attacks.run import check_restarts
     from lab.experiments.transfer.matrix import Matrix, stream
 
     params = options.pairs(args.param)
     find_attack(args.attack).build(**params)
+    check_restarts(find_attack(args.attack), args.restarts)
     models, images = together(args.models, args.dataset, args.limit)
     width = max(map(len, models))
     record: dict[str, Any] = {}
     try:
         with bar(args.attack) as progress:
             matrices = stream(
-                models, models, images.x, images.y, args.attack, seed=args.seed, progress=progress, **params
+                models,
+                models,
+                images.x,
+                images.y,
+                args.attack,
+                seed=args.seed,
+                restarts=args.restarts,
+                draws=args.draws,
+                progress=progress,
+                **params,
             )
             for transfer in matrices:
                 given = tuple(params.items())
-                record = Matrix(transfer, args.attack, given, args.seed, args.dataset, tuple(images.ids)).record()
+                record = Matrix(
+                    transfer,
+                    args.attack,
+                    given,
+                    args.seed,
+                    args.dataset,
+                    tuple(images.ids),
+                    args.restarts,
+                    args.draws,
+                ).record()
                 if args.json != "-":
                     say(_row(args.attack, transfer, width))
     finally:  # a run that is stopped keeps what it had

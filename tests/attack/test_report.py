@@ -10,9 +10,11 @@ import torch
 
 import lab
 from lab.experiments.attack.batch import AttackedImages
+from lab.experiments.attack.report import flat, measures
 from lab.experiments.attack.request import Request, python
 from lab.experiments.attack.run import AttackRun, run_attack
 from lab.predict import classes_of
+from tests.support.nets import Noisy, Small, images
 
 PHOTOGRAPH = Request("imagenet/efficientnet_lite0", "photographs", "cat", "fgsm", {"eps": 4 / 255, "norm": "linf"})
 TARGETED = Request(
@@ -132,6 +134,19 @@ def test_the_table_has_the_measures_of_the_record():
     assert {norm: row[norm] for norm in measured["distance"]} == measured["distance"]
     for name in ("success", "ssim", "forward_passes", "backward_passes"):
         assert row[name] == measured[name]
+
+
+def test_of_a_random_model_the_record_tells_how_often_and_how_sure():
+    model = Noisy(2.0).eval()
+    x, y = images(3), [0, 1, 2]
+    with pytest.warns(lab.LabWarning, match="differently at a second look"):
+        result = lab.attack("fgsm", model, x, y, draws=2)
+    for i in range(3):
+        row = flat(measures(result, i))
+        assert row["chance"] == result.chance[i]
+        assert row["chance_low"] <= row["chance"] <= row["chance_high"]
+        assert row["success"] == (row["chance"] > 0.5)
+    assert "chance" not in measures(lab.attack("fgsm", Small().eval(), x, y))
 
 
 def test_many_images_are_measured_as_each_alone():

@@ -2,11 +2,10 @@
 
 import pytest
 import torch
-from torch import nn
 
 import lab
 from tests.support.attacks import equal
-from tests.support.nets import Small, images
+from tests.support.nets import Noisy, Small, images
 from tests.support.refusals import refused
 
 MODEL, X = Small().eval(), images(5, 3)
@@ -80,22 +79,25 @@ def test_restarts_keep_the_closest():
         attack("universal", restarts=2)
 
 
-@pytest.mark.parametrize("key", ["bim", "pgd", "apgd", "square"])
+@pytest.mark.parametrize("key", ["bim", "pgd", "apgd", "square", "spsa"])
 def test_the_search_begins_where_it_is_told_within_eps_of_the_image(key):
     start = (X + 0.3).clamp(0, 1)
-    told = attack(key, eps=0.1, steps=4, start=start, trace=True)
+    told = attack(key, eps=0.1, start=start, trace=True, steps=4)
     at = told.frames[1 if key == "square" else 0].x
     assert torch.allclose(at, start.clamp(X - 0.1, X + 0.1), atol=1e-6)
 
 
-@pytest.mark.parametrize("key", ["cw", "hopskipjump"])
+@pytest.mark.parametrize("key", ["cw", "hopskipjump", "fmn", "fab", "lbfgs"])
 def test_a_start_that_fools_the_model_is_where_a_closest_one_is_looked_for(key):
     other = 1 - X
     fools = MODEL(other).argmax(1) != Y
     assert fools.any()
-    found = attack(key, start=other, **({"steps": 30} if key == "cw" else {"steps": 2, "samples": 20}))
+    params = {"steps": 2, "samples": 20} if key == "hopskipjump" else {"steps": 30}
+    found = attack(key, start=other, trace=True, **params)
+    assert torch.equal(found.frames[0].x, X), "the images come first: one that is wrong already needs no change"
     assert found.success[fools].all()
     assert (found.distance["l2"][fools] < (other - X).flatten(1).norm(dim=1)[fools]).all()
+    assert not torch.equal(found.x, attack(key, **params).x)
 
 
 def test_what_is_no_start_is_refused():
@@ -107,25 +109,16 @@ def test_what_is_no_start_is_refused():
         attack(start=X + 5)
 
 
-class Noisy(nn.Module):
-    def __init__(self, sigma):
-        super().__init__()
-        self.net, self.sigma = MODEL, sigma
-
-    def forward(self, x):
-        return self.net(x) + self.sigma * torch.randn(len(x), 10)
-
-
 def test_a_random_model_is_judged_by_fresh_looks_and_told_so():
-    state = torch.get_rng_state()
+    noisy, state = Noisy(0.5).eval(), torch.get_rng_state()
     with pytest.warns(lab.LabWarning, match="answers differently at a second look: 20 fresh looks judge each image"):
-        idle = lab.attack("square", Noisy(0.5).eval(), X, Y, eps=0, steps=50)
+        idle = lab.attack("square", noisy, X, Y, eps=0, steps=50)
     assert torch.equal(torch.get_rng_state(), state), "the world's random numbers stay as they were"
     assert idle.chance.shape == (5,)
     assert torch.equal(idle.success, idle.chance > 0.5)
     assert ((idle.interval[:, 0] <= idle.chance) & (idle.chance <= idle.interval[:, 1])).all()
     with torch.no_grad():
-        wrong = torch.stack([Noisy(0.5)(X).argmax(1) != Y for _ in range(400)]).double().mean(0)
+        wrong = torch.stack([noisy(X).argmax(1) != Y for _ in range(400)]).double().mean(0)
     assert (idle.chance - wrong).abs().max() < 0.4, "looking often wins nothing"
     assert lab.attack("square", MODEL, X, Y, eps=0, steps=5).chance is None
 

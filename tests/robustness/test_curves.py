@@ -9,7 +9,7 @@ import torch
 
 import lab
 from lab.cli import main
-from lab.experiments.robustness.curves import evaluate, settings
+from lab.experiments.robustness.curves import evaluate, planned, settings
 from lab.progress import Progress
 from lab.statistics import wilson
 from lab.types import ParamError
@@ -103,13 +103,19 @@ def test_stopped_it_tells_what_it_has():
         ({"eps": [math.nan]}, "eps needs one size or more"),
         ({"norm": "l0"}, "norm must be linf, l2 or l1"),
         ({"attacks": ["pixel"]}, "pixel has no epsilon"),
-        ({"attacks": []}, "at least one model and one attack"),
+        ({"attacks": []}, "at least one attack is needed"),
+        ({"models": {}}, "at least one model is needed"),
+        ({"stepz": 3}, "there is no attack that has a parameter 'stepz'"),
+        ({"params": {"norm": "l2"}}, "norm is the same for all attacks"),
+        ({"restarts": 0}, "restarts must be a whole number, at least 1, not 0"),
+        ({"attacks": ["universal"], "restarts": 2}, "universal cannot be restarted here"),
+        ({"draws": 1.5}, "draws must be a whole number"),
     ],
 )
 def test_what_makes_no_curve_is_told_in_one_sentence(given, said):
     asked = {"models": {"mean": Threshold()}, "attacks": ["bim"], "x": X, "y": Y, "eps": [0.1]} | given
     with pytest.raises(ParamError, match=said):
-        list(evaluate(**asked))
+        planned(asked["attacks"], "linf", given["params"]) if "params" in given else list(evaluate(**asked))
 
 
 def test_an_attack_gets_the_parameters_that_it_has():
@@ -119,14 +125,41 @@ def test_an_attack_gets_the_parameters_that_it_has():
         settings("square", "l2", {})
 
 
+def test_restarts_break_what_any_of_their_runs_breaks():
+    model, data = lab.load_model("mnist/mlp"), lab.load_data("mnist").rows(slice(0, 100))
+    asked = {"models": {"mlp": model}, "attacks": ["pgd"], "x": data.x, "y": data.y, "eps": [0.05], "steps": 2}
+    runs = [last(**asked, seed=4 + k)[0].needed for k in range(3)]
+    (best,) = last(**asked, seed=4, restarts=3)
+    assert torch.equal(best.needed, torch.stack(runs).amin(0))
+    assert not all(torch.equal(best.needed, each) for each in runs)
+
+
 def test_the_command_line_tells_the_same_numbers(tmp_path, capsys):
     file = tmp_path / "curves.json"
     given = ["evaluate", "--models", "mnist/mlp,mnist/softmax", "--attacks", "fgsm,pgd", "--eps", "0,8/255,0.1"]
-    assert main([*given, "--dataset", "mnist", "--limit", "12", "--param", "steps=5", "--json", str(file)]) == 0
+    assert (
+        main(
+            [
+                *given,
+                "--dataset",
+                "mnist",
+                "--limit",
+                "12",
+                "--param",
+                "steps=5",
+                "--restarts",
+                "2",
+                "--json",
+                str(file),
+            ]
+        )
+        == 0
+    )
     told = json.loads(file.read_text(encoding="utf-8"))
     data = lab.load_data("mnist").rows(slice(0, 12))
     models = {key: lab.load_model(key) for key in ("mnist/mlp", "mnist/softmax")}
-    found = last(models, ["fgsm", "pgd"], data.x, data.y, [0, 8 / 255, 0.1], steps=5)
+    found = last(models, ["fgsm", "pgd"], data.x, data.y, [0, 8 / 255, 0.1], steps=5, restarts=2)
+    assert (told["restarts"], told["draws"]) == (2, 1)
     assert [(o["model"], o["attack"]) for o in told["outcomes"]] == [(o.model, o.attack) for o in found]
     for a, b in zip(told["outcomes"], found, strict=True):
         assert [p["accuracy"] for p in a["curve"]] == pytest.approx([p.accuracy for p in b.curve])

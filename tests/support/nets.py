@@ -22,6 +22,17 @@ class Small(nn.Module):
         return self.head(torch.tanh(self.conv(x - 0.5)).flatten(1))
 
 
+class Noisy(nn.Module):
+    """`Small`, with normal noise of this size on its logits at every look."""
+
+    def __init__(self, sigma: float) -> None:
+        super().__init__()
+        self.net, self.sigma = Small(), sigma
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x) + self.sigma * torch.randn(len(x), 10)
+
+
 class Linear(nn.Module):
     """logits = Wx + b with fixed random weights, so that every distance to a boundary is known."""
 

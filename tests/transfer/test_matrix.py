@@ -13,7 +13,7 @@ from lab.experiments.transfer.matrix import Matrix, stream
 from lab.experiments.transfer.sweep import sweep
 from lab.models.cards import resized
 from lab.progress import Cancelled, Progress
-from lab.types import DataError, ModelError
+from lab.types import DataError, ModelError, ParamError
 from tests.support.nets import Linear, Small, images
 
 
@@ -105,6 +105,21 @@ def test_the_command_prints_the_matrix_and_writes_it(tmp_path, capsys):
     assert f"{told['cells'][1][0]['success']:.1%}" in out
     assert main(["transfer", "--models", "mnist/cnn,fashion_mnist/cnn", "--attack", "fgsm", "--dataset", "mnist"]) == 2
     assert "compare models of one data set" in capsys.readouterr().err
+
+
+def test_what_is_given_one_an_image_goes_with_the_images_that_count():
+    models, x, y = case()
+    y = torch.cat([y[:3], y[3:] * 0])  # some that are not classed right
+    counts = lab.transfer(models, models, x, y, "pgd", eps=0.1, steps=2).rows
+    assert 0 < len(counts) < len(x)
+    eps, start = torch.linspace(0.01, 0.2, len(x)), (x + 0.3).clamp(0, 1)
+    asked = {"steps": 2, "alpha": 0.05}
+    found = lab.transfer(models, models, x, y, "pgd", eps=eps, start=start, **asked)
+    for name, model in models.items():
+        own = lab.attack("pgd", model, x[counts], y[counts], eps=eps[counts], start=start[counts], **asked)
+        assert torch.equal(found.x[name], own.x)
+    with pytest.raises(ParamError, match="a transfer matrix is of one size: leave out epsilons"):
+        lab.transfer(models, models, x, y, "pgd", epsilons=[0.1, 0.2])
 
 
 def test_the_seed_of_the_command_is_the_attacks(tmp_path):

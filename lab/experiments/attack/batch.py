@@ -27,6 +27,8 @@ class AttackedImages:
         images: the clean images, with their classes and ids.
         clean: the class that the model sees in each clean image, int64 [N].
         result: of the attack.
+        restarts: how often it was run at most.
+        draws: looks that each answer of a random model was averaged over.
     """
 
     model: str
@@ -38,6 +40,8 @@ class AttackedImages:
     images: Images
     clean: Tensor
     result: Result
+    restarts: int = 1
+    draws: int = 1
 
     def summary(self) -> dict[str, Any]:
         """Accuracies, the share of success and the distances over all images."""
@@ -55,7 +59,8 @@ class AttackedImages:
         """Everything that was measured, and what it depends on, as JSON can hold it."""
         about = {"model": self.model, "attack": self.attack, "params": dict(self.params), "target": self.target}
         images = [self._image(i) for i in range(len(self.images))]
-        return about | {"seed": self.seed, "summary": self.summary(), "images": images}
+        about |= {"seed": self.seed, "restarts": self.restarts, "draws": self.draws}
+        return about | {"summary": self.summary(), "images": images}
 
     def rows(self) -> list[dict[str, Any]]:
         """The measures, one row an image."""

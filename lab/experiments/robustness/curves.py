@@ -13,10 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from lab.attacks import attack
-from lab.attacks.catalog import find_attack
+from lab.attacks.catalog import CATALOG, find_attack
 from lab.attacks.norms import LENGTHS
+from lab.attacks.run import check_restarts
 from lab.attacks.spec import Spec
-from lab.gate import check_batch, check_logits
+from lab.gate import check_batch, check_logits, check_whole
 from lab.models.cards import resized
 from lab.params import number
 from lab.predict import logits_of
@@ -100,6 +101,29 @@ def settings(key: str, norm: str, params: Mapping[str, Any]) -> dict[str, Any]:
     return given
 
 
+def planned(
+    attacks: Sequence[str], norm: str, params: Mapping[str, Any], restarts: object = 1
+) -> dict[str, dict[str, Any]]:
+    """What each attack is called with: its settings, and how often.
+
+    Raises:
+        ParamError: for no attack, one that does not bound this norm or cannot be restarted, or a parameter that no
+            attack has.
+    """
+    plan = {key: settings(key, norm, params) for key in attacks}
+    if not plan:
+        raise ParamError("at least one attack is needed")
+    for name in params:
+        if name in ("eps", "norm"):
+            raise ParamError(f"{name} is the same for all attacks: give it apart, not among their parameters")
+        if not any(name == p.name for spec in CATALOG.values() for p in spec.params):
+            raise ParamError(f"there is no attack that has a parameter '{name}'")
+    for key, given in plan.items():
+        find_attack(key).build(**given)
+        given["restarts"] = check_restarts(find_attack(key), restarts)
+    return plan
+
+
 def evaluate(
     models: Mapping[str, Model],
     attacks: Sequence[str],
@@ -109,6 +133,8 @@ def evaluate(
     *,
     norm: str = "linf",
     seed: int = 0,
+    restarts: int = 1,
+    draws: int = 1,
     devices: Sequence[str] = (),
     progress: Progress = SILENT,
     **params: Any,
@@ -126,12 +152,14 @@ def evaluate(
         eps: sizes of the perturbation, as numbers or as text such as "8/255"; 0 is the clean accuracy.
         norm: in which they are measured: "linf", "l2" or "l1".
         seed: of the attacks.
+        restarts: how often an attack is run on an image that still stands, with one seed after another.
+        draws: of a random model, over how many looks each answer is averaged (expectation over transformation).
         devices: the images are shared out among these, a thread and a copy of the model each; the numbers are the same.
         progress: hears of the model and the attack at work; where it stops the work, what there is comes a last time.
         **params: for every attack that has such a parameter.
 
     Raises:
-        ParamError: for sizes below 0, or an attack that does not bound this norm.
+        ParamError: for sizes below 0, an attack that does not bound this norm, or a parameter that no attack has.
         LabError: as `lab.attack`.
 
     Example:
@@ -148,9 +176,10 @@ def evaluate(
         raise ParamError("eps needs one size or more, none below 0, for example 0,0.1,0.2")
     if norm not in LENGTHS or norm == "l0":
         raise ParamError(f"norm must be linf, l2 or l1, not {norm!r}")
-    plan = {key: settings(key, norm, params) for key in attacks}
-    if not models or not plan:
-        raise ParamError("at least one model and one attack are needed")
+    plan = planned(attacks, norm, params, restarts)
+    looks = check_whole(draws, "draws")
+    if not models:
+        raise ParamError("at least one model is needed")
     done: list[Outcome] = []
     parts = len(models) * len(plan)
     for name, model in models.items():
@@ -167,7 +196,7 @@ def evaluate(
                 for k, step in enumerate(steps):
                     part.tell(k / len(steps))
                     stretch = part.part(k / len(steps), (k + 1) / len(steps))
-                    outcome = _step(shards, key, outcome, step, seed, stretch, given)
+                    outcome = _step(shards, key, outcome, step, seed, stretch, given | {"draws": looks})
                     yield (*done, outcome)
             except Cancelled:
                 yield (*done, outcome)
@@ -275,6 +304,8 @@ class Robustness:
         dataset: key of the images' data set.
         seed: of the attacks.
         params: given to every attack that has them.
+        restarts: how often an attack was run at most.
+        draws: looks that each answer of a random model was averaged over.
     """
 
     outcomes: tuple[Outcome, ...]
@@ -282,6 +313,8 @@ class Robustness:
     dataset: str
     seed: int
     params: tuple[tuple[str, Any], ...] = ()
+    restarts: int = 1
+    draws: int = 1
 
     @property
     def complete(self) -> bool:
@@ -295,6 +328,8 @@ class Robustness:
             "norm": self.outcomes[0].norm if self.outcomes else None,
             "seed": self.seed,
             "params": dict(self.params),
+            "restarts": self.restarts,
+            "draws": self.draws,
             "images": list(self.ids),
             "outcomes": [
                 {

@@ -16,7 +16,7 @@ from lab.models.catalog import load_model
 from lab.predict import classes_of
 from lab.progress import SILENT, Cancelled, Progress
 from lab.statistics import share, wilson
-from lab.types import DataError, Model, ModelError
+from lab.types import DataError, Model, ModelError, ParamError
 
 Named = Mapping[str, Model] | Sequence[Model | str]
 """Models by name, or models and keys of the catalogue."""
@@ -108,12 +108,13 @@ def transfer(
         attack: key of the attack.
         seed: of its random numbers.
         progress: hears of the source at work; where it stops the work, the sources that are done are what is returned.
-        **params: the attack's parameters.
+        **params: the attack's parameters, and what else `lab.attack` takes: restarts, draws, target, start.
 
     Source: Szegedy et al. 2013, section 4.2, tables 1 to 4; Goodfellow et al. 2015, section 8 (agreement).
 
     Raises:
         LabError: as `lab.attack`.
+        ParamError: for several sizes.
         ModelError: for no models.
         DataError: where no image is classed right by all models.
 
@@ -140,12 +141,15 @@ def stream(
 ) -> Iterator[Transfer]:
     """Answers as `transfer` does after every source: at first without any, at last with all of them."""
     x, y = check_batch(x, y)
+    if "epsilons" in params:
+        raise ParamError("a transfer matrix is of one size: leave out epsilons, and ask for one matrix after another")
     made_on, shown_to = _named(sources, "source"), _named(targets, "target")
     everyone = {id(model): model for model in (*made_on.values(), *shown_to.values())}.values()
     right = torch.stack([_classes(m, x) == y.cpu() for m in everyone]).all(0)
     rows = right.nonzero().flatten()
     if not len(rows):
         raise DataError("no image is classed right by all of these models: take more images, or fewer models")
+    given = {name: _of_rows(value, rows, len(x)) for name, value in params.items()}
     x, y = x[rows.to(x.device)], y.cpu()[rows]
     so_far = Transfer((), tuple(shown_to), (), rows, len(rows), {}, torch.zeros(0, len(shown_to), len(rows)).long(), ())
     yield so_far
@@ -156,7 +160,9 @@ def stream(
         except Cancelled:
             return
         clean = resized(x, model)
-        result = run_attack(attack, model, clean, y.to(clean.device), seed=seed, progress=part, **params)
+        if isinstance(start := given.get("start"), Tensor):
+            given = {**given, "start": resized(start, model)}
+        result = run_attack(attack, model, clean, y.to(clean.device), seed=seed, progress=part, **given)
         if not result.complete:
             return
         attacked, own = result.x.cpu(), result.predictions.cpu()
@@ -172,6 +178,14 @@ def stream(
             complete=k == len(made_on),
         )
         yield so_far
+
+
+def _of_rows(value: Any, rows: Tensor, n: int) -> Any:
+    """What was given one an image, of these rows of the n images; anything else as it is."""
+    if isinstance(value, Tensor):
+        return value[rows.to(value.device)] if value.dim() and len(value) == n else value
+    listed = isinstance(value, Sequence) and not isinstance(value, str) and len(value) == n
+    return [value[k] for k in rows.tolist()] if listed else value
 
 
 def _classes(model: Model, x: Tensor) -> Tensor:
@@ -223,6 +237,8 @@ class Matrix:
         seed: of its random numbers.
         dataset: key of the images' data set.
         ids: names of the images that were given [N].
+        restarts: how often the attack was run at most.
+        draws: looks that each answer of a random model was averaged over.
     """
 
     transfer: Transfer
@@ -231,6 +247,8 @@ class Matrix:
     seed: int
     dataset: str
     ids: tuple[str, ...]
+    restarts: int = 1
+    draws: int = 1
 
     def record(self) -> dict[str, Any]:
         """The matrix and what it depends on as plain values; `ids` are the names of the images that count."""
@@ -239,6 +257,8 @@ class Matrix:
             "attack": self.attack,
             "params": dict(self.params),
             "seed": self.seed,
+            "restarts": self.restarts,
+            "draws": self.draws,
             "dataset": self.dataset,
             "images": of.n,
             "ids": [self.ids[i] for i in of.rows.tolist()],
