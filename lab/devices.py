@@ -1,18 +1,27 @@
-"""Where the work runs: the device, and how many images fit into memory at once."""
+"""Where the work runs: the device, how precisely it computes, and how many images fit into its memory at once."""
 
 from __future__ import annotations
 
 import copy
+import os
 import platform
+import warnings
 import weakref
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from threading import Lock
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from lab.types import Model, ModelError
+from lab.types import LabError, LabWarning, Model, ModelError, ParamError
+
+T = TypeVar("T")
+CHOICE = "LAB_DEVICE"
+"""The environment variable that names the device, e.g. cpu, cuda or cuda:1."""
 
 CPU_BUDGET = 2 * 2**30
 """Bytes of activations that one chunk of a batch may hold on the CPU."""
@@ -22,19 +31,65 @@ SMALL = 8
 _bytes_per_image: weakref.WeakKeyDictionary[nn.Module, dict[tuple[int, ...], int]] = weakref.WeakKeyDictionary()
 
 
-@cache
 def pick() -> torch.device:
-    """The device everything runs on: CUDA when present, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """The device everything runs on: the one that LAB_DEVICE names, else CUDA when present, else the CPU.
+
+    Raises:
+        ParamError: where LAB_DEVICE names none that is here.
+    """
+    return _named(os.environ.get(CHOICE, "").strip().lower())
+
+
+def choose(name: str) -> None:
+    """Makes a device the one that everything runs on from now on, here and in programs that are started from here.
+
+    Raises:
+        ParamError: where there is no such device.
+    """
+    _named(name.strip().lower())
+    os.environ[CHOICE] = name
+
+
+def present() -> list[str]:
+    """The devices that are here, by the names that `choose` takes."""
+    return ["cpu", *(f"cuda:{k}" for k in range(torch.cuda.device_count()))]
 
 
 @cache
-def describe() -> str:
-    """The device in words for a person."""
-    if pick().type == "cuda":
-        memory = torch.cuda.get_device_properties(pick()).total_memory / 2**30
-        return f"{torch.cuda.get_device_name(pick())} ({memory:.0f} GiB)"
-    return f"CPU, {torch.get_num_threads()} threads ({platform.machine()})"
+def _named(name: str) -> torch.device:
+    try:
+        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+        count = 1 if device.type == "cpu" else torch.get_device_module(device).device_count()
+    except RuntimeError:
+        count = 0
+    if not count or (device.index or 0) >= count:
+        raise ParamError(f"there is no device '{name}' here: {CHOICE} and --device take {', '.join(present())}")
+    return device
+
+
+def describe(device: torch.device | None = None) -> str:
+    """A device in words for a person; without one, that everything runs on."""
+    device = pick() if device is None else device
+    if device.type == "cuda":
+        memory = torch.cuda.get_device_properties(device).total_memory / 2**30
+        return f"{torch.cuda.get_device_name(device)} ({memory:.0f} GiB)"
+    if device.type == "cpu":
+        return f"CPU, {torch.get_num_threads()} threads ({platform.machine()})"
+    return str(device)
+
+
+@contextmanager
+def own_dice(device: torch.device, seed: int | None = None) -> Iterator[None]:
+    """In here torch's random numbers, on CPU and device, follow a seed or go on; then it is as if none were drawn."""
+    cards = [] if device.type == "cpu" else [device]
+    with torch.random.fork_rng(devices=cards, device_type=device.type if cards else "cuda"):
+        if seed is not None:
+            torch.default_generator.manual_seed(seed)
+            for card in cards:
+                module = torch.get_device_module(card)
+                with module.device(card):
+                    module.manual_seed(seed)
+        yield
 
 
 def of(model: Model, fallback: Tensor) -> torch.device:
@@ -159,3 +214,131 @@ def _activation_bytes(model: Model, ask: Callable[[Tensor], object], one: Tensor
         # a copy of the image: the caller's tensor must not start to require a gradient
         ask(one.detach().clone().to(of(model, one)).requires_grad_())
     return 2 * sum(size for storage, size in seen.items() if storage not in own)
+
+
+_lock, _inside = Lock(), 0
+_before: _Switches | None = None
+"""How many are computing in full precision, and what was set before the first of them began."""
+
+
+def _operators() -> tuple[Any, ...]:
+    """What may compute with fewer digits than float32 has, where a switch of torch says so."""
+    b: Any = torch.backends
+    return b.cuda.matmul, b.cudnn.conv, b.cudnn.rnn, b.mkldnn.matmul, b.mkldnn.conv
+
+
+@dataclass(frozen=True)
+class _Switches:
+    """How torch is to compute in float32: by the older switches, None where the newer contradict them, and by these."""
+
+    cudnn: bool | None
+    matmul: str | None
+    each: tuple[str, ...]
+
+    @classmethod
+    def read(cls) -> _Switches:
+        cudnn, matmul = None, None
+        with suppress(RuntimeError):
+            cudnn = torch.backends.cudnn.allow_tf32
+        with suppress(RuntimeError):
+            matmul = torch.get_float32_matmul_precision()
+        return cls(cudnn, matmul, tuple(op.fp32_precision for op in _operators()))
+
+    def exact(self) -> _Switches:
+        """The same, with all digits."""
+        cudnn, matmul = None if self.cudnn is None else False, None if self.matmul is None else "highest"
+        return _Switches(cudnn, matmul, ("ieee",) * len(self.each))
+
+    def write(self) -> None:
+        """Sets them; the older first, which set the newer as well."""
+        if self.cudnn is not None:
+            torch.backends.cudnn.allow_tf32 = self.cudnn
+        if self.matmul is not None:
+            torch.set_float32_matmul_precision(self.matmul)
+        for op, value in zip(_operators(), self.each, strict=True):
+            op.fp32_precision = value
+
+
+@contextmanager
+def full_precision() -> Iterator[None]:
+    """In here float32 is float32: TF32 and its like are off, in all threads, for the switches are the process's.
+
+    What verdicts and stored figures are computed in, so that they are the same on every device. When nobody is in here
+    any more, the switches are again as they were.
+    """
+    global _inside, _before
+    with _lock:
+        if not _inside:
+            _before = _Switches.read()
+            _before.exact().write()
+        _inside += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _inside -= 1
+            if not _inside and _before:
+                _before.write()
+
+
+def is_rough(device: torch.device) -> bool:
+    """Whether a device computes float32 with fewer digits by a switch of torch, such as TF32."""
+    matmul, conv, rnn, *others = _operators()
+    return any(
+        each.fp32_precision in ("tf32", "bf16") for each in (others if device.type == "cpu" else (matmul, conv, rnn))
+    )
+
+
+def in_parts(x: Tensor, rows: int, work: Callable[[Tensor], T]) -> Iterator[T]:
+    """What work makes of images [N,...], so many rows at a time; fewer from where the memory is short.
+
+    Raises:
+        ModelError: where not even one image fits.
+    """
+    at, done = 0, list[T]()
+    while at < len(x):
+        with suppress(torch.OutOfMemoryError):  # what the work held is given back when this block is left
+            done.append(work(x[at : at + rows]))
+        if done:
+            at += rows
+            yield done.pop()
+        else:
+            rows = fewer(min(rows, len(x) - at))
+
+
+def fewer(rows: int) -> int:
+    """Half of so many images, as that many were too much for the memory, which is said.
+
+    Raises:
+        ModelError: where it was one.
+    """
+    free()
+    if rows < 2:
+        raise ModelError(
+            f"not even one image fits into the memory of {describe()}: use a smaller model, or {CHOICE}=cpu"
+        )
+    half = rows // 2
+    warnings.warn(
+        f"the device's memory was short for {rows} images: the work goes on with {half} at once",
+        LabWarning,
+        stacklevel=3,
+    )
+    return half
+
+
+def free() -> None:
+    """Gives back the memory of the card that nothing uses any more, to other programs too."""
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
+
+
+def trouble(error: BaseException) -> LabError | None:
+    """What a person is told where the device has failed; None for any other error."""
+    if isinstance(error, torch.OutOfMemoryError):
+        return ModelError(
+            f"the memory of {describe()} does not suffice: take fewer images or a smaller model, or {CHOICE}=cpu"
+        )
+    if isinstance(error, torch.AcceleratorError):
+        reason = str(error).splitlines()[0]
+        return ModelError(f"the device has failed ({reason}): start the lab anew, with {CHOICE}=cpu if it fails again")
+    return None

@@ -57,6 +57,7 @@ class Folded:
     error: float = 0.0
     original: Usable | None = None
 
+    @devices.full_precision()
     def agrees(self, x: Tensor, gradients: bool) -> bool:
         """Whether the two still say the same of images [n,C,H,W], with the same gradient at the last of them."""
         if self.original is None:
@@ -76,6 +77,7 @@ class _Known:
 _known: weakref.WeakKeyDictionary[nn.Module, _Known] = weakref.WeakKeyDictionary()
 
 
+@devices.full_precision()
 def fold(model: Model, x: Tensor, *, gradients: bool = True, seen: Look | None = None) -> Folded:
     """A faster equal of a network in eval mode, or the network itself where there is none.
 
@@ -95,7 +97,7 @@ def fold(model: Model, x: Tensor, *, gradients: bool = True, seen: Look | None =
     if not isinstance(net, nn.Module) or not any(_convolutions(net)) or any(map(_has_hooks, net.modules())):
         return Folded(model)
     try:
-        with torch.random.fork_rng(devices=[x.device] if x.is_cuda else []):
+        with devices.own_dice(x.device):
             seen = look(model, x, gradients) if seen is None else seen
             if seen.random:
                 return Folded(model)

@@ -17,18 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from lab import devices
-from lab.types import (
-    REFUSALS,
-    Answer,
-    Fusing,
-    Goal,
-    GoalError,
-    ImageError,
-    LabWarning,
-    Model,
-    ModelError,
-    ParamError,
-)
+from lab.answers import Answer, Fusing
+from lab.types import REFUSALS, Goal, GoalError, ImageError, LabWarning, Model, ModelError, ParamError
 
 WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 """The dtypes that labels may have."""
@@ -131,6 +121,7 @@ class Look:
     random: bool
 
 
+@devices.full_precision()
 def look(model: Usable, x: Tensor, gradients: bool) -> Look:
     """Looks at images that are spread over a batch x [N,C,H,W] (N > 0), on the network's device, at one of them twice.
 

@@ -15,28 +15,29 @@ ROWS = 256
 
 
 def logits_of(model: Model, x: Tensor, *, rows: int = ROWS, progress: Progress = SILENT) -> Tensor:
-    """Logits [N,K] for images [N,C,H,W], on the CPU, without gradients.
+    """Logits [N,K] for images [N,C,H,W], on the CPU, without gradients, in full precision.
 
     Args:
         model: images -> logits; one in training mode is asked as a copy in eval mode.
         x: at least one image.
-        rows: how many images are asked at once.
+        rows: how many images are asked at once, fewer where the memory is short.
         progress: hears the share that is done after every chunk.
 
     Raises:
         ModelError: where the model cannot take the images, or what it answers are no logits, or none that are finite.
         Cancelled: where the work is to stop.
     """
-    asking = usable(model, x)
-    device = devices.of(asking, x)
-    answers = []
-    with torch.no_grad():
-        for i in range(0, len(x), rows):
-            part = x[i : i + rows].to(device)
-            logits = asked(asking, part)
-            check_logits(logits, len(part))
-            answers.append(logits.cpu())
-            progress.tell((i + rows) / len(x))
+    asking, answers = usable(model, x), list[Tensor]()
+
+    def answer(part: Tensor) -> Tensor:
+        logits = asked(asking, part)
+        check_logits(logits, len(part))
+        return logits.cpu()
+
+    with torch.no_grad(), devices.full_precision():
+        for logits in devices.in_parts(x, rows, answer):
+            answers.append(logits)
+            progress.tell(sum(map(len, answers)) / len(x))
     return torch.cat(answers)
 
 

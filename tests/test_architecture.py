@@ -20,7 +20,7 @@ FLOORS = (
         "lab.index",
         "lab.records",
     ),
-    ("lab.images", "lab.gate", "lab.predict", "lab.folding"),
+    ("lab.answers", "lab.images", "lab.gate", "lab.predict", "lab.folding"),
     ("lab.attacks",),
     ("lab.models", "lab.data"),
     ("lab.defenses",),

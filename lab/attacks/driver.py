@@ -7,8 +7,9 @@ An attack yields iterates; here they become a result. Which images are still at 
 from __future__ import annotations
 
 import warnings
+from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -94,8 +95,9 @@ def run(
         elif first.gradient is not None and not first.gradient.any():
             _warn("the model's logits have no gradient at the image: an attack that follows it stands still there")
         fast = fold(asked, first.x, gradients=gradients, seen=first)
+        rough = 0.0 if first.random else roughness(fast.model, first.x)
     cost = draws if first.random else 1
-    work = Work(spec, attack, asked, x, goal, device, seed, trace, drop_solved, start, cost, first.random)
+    work = Work(spec, attack, asked, x, goal, device, seed, trace, drop_solved, start, cost, first.random, rough)
     try:
         return _run(work, fast, progress)
     except Differs:
@@ -118,6 +120,7 @@ class Work:
     start: Tensor | None
     draws: int
     random: bool
+    rough: float
 
     def attack_on(self, part: slice) -> Attack:
         """The attack on some of the images, with their starting points where there are some."""
@@ -142,14 +145,20 @@ def _run(work: Work, fast: Folded, progress: Progress) -> Result:
     with _dice(model, work.device, work.seed):
         x = work.x.to(model.computed)
         fitting = list(devices.chunks(model.model, x, Watched(model, Access.GRADIENTS, work.goal).answer))
-        results: list[Result] = []
-        for part in [slice(0, n)] if work.spec.joint else fitting:
+        results, left = list[Result](), deque([slice(0, n)] if work.spec.joint else fitting)
+        while left:
+            part = left.popleft()
             seen = work.seen_as(fast, fitting if work.spec.joint else whole, part.start == 0)
             goal = Goal(work.goal.labels[part].to(work.device), work.goal.targeted)
             chunk = Chunk(work, work.attack_on(part), seen, x[part].to(work.device, copy=True), goal, fast)
-            chunk.follow(torch.Generator().manual_seed(work.seed), progress.part(part.start / n, part.stop / n))
-            results.append(chunk.result())
-            if not chunk.complete:
+            done = chunk.to_the_end(work.seed, progress.part(part.start / n, part.stop / n))
+            if done is None:  # the memory is short
+                del chunk, seen
+                half = part.start + devices.fewer(1 if work.spec.joint else part.stop - part.start)
+                left.extendleft([slice(half, part.stop), slice(part.start, half)])
+                continue
+            results.append(done)
+            if not done.complete:
                 results += _untouched(work, x[part.stop :].to(work.device), work.goal.rows(slice(part.stop, n)))
                 break
     return joined(results, work.x.device)
@@ -158,12 +167,7 @@ def _run(work: Work, fast: Folded, progress: Progress) -> Result:
 @contextmanager
 def _dice(model: Usable, device: torch.device, seed: int) -> Iterator[None]:
     """Random numbers of a model's own, from torch's generators or from one that it can begin anew, follow the seed."""
-    cards = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=cards):
-        torch.default_generator.manual_seed(seed)
-        for card in cards:
-            with torch.cuda.device(card):
-                torch.cuda.manual_seed(seed)
+    with devices.own_dice(device, seed):
         for module in model.modules():
             restart = getattr(module, "restart", None)
             if callable(restart):
@@ -195,13 +199,20 @@ class Chunk:
         self.drops = (work.drop_solved or spec.until_reached) and not spec.joint
         self.closest = spec.keep == "closest"
         self.fast = fast if fast and fast.original else None
-        self.slack = SLACK * self.fast.error if self.fast else 0.0
+        self.slack, self.rough = SLACK * ((self.fast.error if self.fast else 0.0) + work.rough), work.rough > 0
         self.rows, self.passes = Rows(clean), Passes(len(clean))
         self.norm: str = getattr(attack, "norm", spec.norm)
         self.best = Best(clean, LENGTHS[self.norm])
         self.film = Film(clean, goal, None if work.trace is True else work.trace) if work.trace else None
         self.stage = [""] * len(clean)
         self.complete, self.more = True, False
+
+    def to_the_end(self, seed: int, progress: Progress) -> Result | None:
+        """What stands at the end of the attack; None where the memory does not suffice."""
+        with suppress(torch.OutOfMemoryError):
+            self.follow(torch.Generator().manual_seed(seed), progress)
+            return self.result()
+        return None
 
     def follow(self, rng: torch.Generator, progress: Progress) -> None:
         """Draws the iterates one by one, until the attack ends, nothing is left to do, or the work is to stop."""
@@ -306,13 +317,14 @@ class Chunk:
             interval=interval,
         )
 
+    @devices.full_precision()
     def _judged(self, x: Tensor) -> Tensor:
         """The model's own logits at the images that were found.
 
         Raises:
             ModelError: where they are not finite.
         """
-        known = self.best.logits if x is self.best.x else None
+        known = self.best.logits if x is self.best.x and not self.rough else None
         if self.fast is None or self.fast.original is None:
             logits = self.seen.look(x) if known is None else known
         else:
@@ -325,6 +337,16 @@ class Chunk:
             if not same(logits[few], found):
                 raise Differs
         return logits
+
+
+def roughness(model: Usable, x: Tensor) -> float:
+    """How far the logits of some images [n,C,H,W] are from exact, where the device is allowed to compute with less."""
+    if not devices.is_rough(x.device):
+        return 0.0
+    with torch.no_grad():
+        rough = model(x)
+        with devices.full_precision():
+            return float((model(x) - rough).abs().max())
 
 
 def planned(attack: Attack) -> int | None:

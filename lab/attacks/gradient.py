@@ -10,11 +10,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from lab.answers import Answer
 from lab.attacks import views
 from lab.attacks.norms import NORMS, alpha_field, eps_field, furthest, per_row
 from lab.attacks.views import View
 from lab.params import param
-from lab.types import Answer, Goal, Iterate, LabWarning, Model, Steps
+from lab.types import Goal, Iterate, LabWarning, Model, Steps
 
 
 def input_gradient(model: Model, x: Tensor, loss: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:

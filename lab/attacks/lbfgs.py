@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from lab.answers import Answer
 from lab.attacks.aim import as_targeted
 from lab.attacks.gradient import derivative
 from lab.attacks.norms import movable, per_row
 from lab.attacks.spec import Spec
 from lab.attacks.weights import Weights
 from lab.params import param
-from lab.types import TINY, Answer, Goal, Iterate, Model, Paper, Steps
+from lab.types import TINY, Goal, Iterate, Model, Paper, Steps
 
 
 @dataclass(frozen=True)

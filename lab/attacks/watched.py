@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lab.answers import Answer, Fusing
 from lab.gate import Usable, check_logits, telling, warn_of_probabilities
-from lab.types import Access, Answer, Fusing, Goal
+from lab.types import Access, Goal
 
 
 @dataclass

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from lab import devices
+from lab.answers import Answer
 from lab.defenses.preprocess import FEATURE_SQUEEZING, BitDepth, Median, Preprocessed
 from lab.defenses.spec import DefenseSpec
 from lab.gate import Around, Usable, check_images, telling, usable
@@ -17,7 +18,7 @@ from lab.models.capsnet import CapsNet
 from lab.models.cards import Classifier
 from lab.params import param
 from lab.predict import logits_of
-from lab.types import Answer, Model, ModelError, Paper, ParamError
+from lab.types import Model, ModelError, Paper, ParamError
 
 Score = Callable[[Model, Tensor], Tensor]
 """(model, images [N,C,H,W]) -> how suspicious each is [N]; higher is more suspicious."""

@@ -14,11 +14,12 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from lab.answers import Answer
 from lab.defenses.spec import DefenseSpec
 from lab.gate import Around
 from lab.images import encode, from_picture
 from lab.params import param
-from lab.types import Answer, Model, Paper, ParamError
+from lab.types import Model, Paper, ParamError
 
 Transform = Callable[[Tensor], Tensor]
 """Images [N,C,H,W] in [0,1] -> images of the same shape."""

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lab import devices
+from lab.answers import Answer
 from lab.gate import (
     Around,
     asked,
@@ -26,7 +27,7 @@ from lab.gate import (
     usable,
 )
 from lab.progress import SILENT, Cancelled, Progress
-from lab.types import Answer, Model, ParamError
+from lab.types import Model, ParamError
 
 ABSTAIN = -1
 """The answer where the votes do not decide."""

@@ -110,9 +110,10 @@ class Classifier(nn.Module):
         self.eval().requires_grad_(False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits [N,K]."""
-        logits: Tensor = self.net((x - self.mean) / self.std if self.normalises else x)
-        return logits
+        """Logits [N,K], on the device of the images, wherever the network lies."""
+        here = x.to(self.mean.device)
+        logits: Tensor = self.net((here - self.mean) / self.std if self.normalises else here)
+        return logits.to(x.device)
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from lab.answers import Answer, Fusing
 from lab.models.cards import resized
-from lab.types import Answer, Fusing, ModelError, ParamError
+from lab.types import ModelError, ParamError
 
 Fuse = Literal["logits", "probabilities", "loss"]
 

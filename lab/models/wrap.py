@@ -9,8 +9,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from lab import devices
+from lab.answers import Answer, logits_in
 from lab.gate import Around
-from lab.types import Answer, Model, ModelError, ParamError, logits_in
+from lab.types import Model, ModelError, ParamError
 
 Output = str | int | Callable[[object], Tensor]
 """Where the logits are in what a network answers: a key or the name of an attribute, a place, or a function."""
@@ -42,7 +44,8 @@ class Wrapped(Around):
             ModelError: where there are none, or not as many as there are classes.
         """
         x = x.flip(1) if self.flips else x
-        logits = self._found(self.model(x * self.scale.to(x) + self.shift.to(x)))
+        pixels = x * self.scale.to(x) + self.shift.to(x)
+        logits = self._found(self.model(pixels.to(devices.of(self.model, x)))).to(x.device)
         if logits.dim() == 1 and len(logits) == len(x):
             logits = logits.unsqueeze(1)
         if logits.dim() == 2 and logits.shape[1] == 1:  # one logit tells one class from the other

@@ -7,7 +7,6 @@ import json
 import math
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -275,7 +274,7 @@ def _epoch(run: _Run, x: Tensor, y: Tensor, rule: Rule, augment: Augment, progre
     batches = torch.split(order, s.batch)
     run.net.train()
     losses = []
-    with _own_randomness(x.device, s.seed * 100_003 + run.done):
+    with devices.own_dice(x.device, s.seed * 100_003 + run.done):
         for i, chosen in enumerate(batches):
             share = (run.done + i / len(batches)) / s.epochs
             try:
@@ -362,14 +361,6 @@ def _identity(settings: Settings, rule: Rule, augment: Augment | None, data: Ima
         shown = {f.name: getattr(rule, f.name) for f in fields(rule) if f.metadata}
     about = {"settings": asdict(settings), "rule": [type(rule).__name__, shown], "images": len(data)}
     return json.dumps(about | {"augment": asdict(augment or Augment())}, sort_keys=True)
-
-
-@contextmanager
-def _own_randomness(device: torch.device, seed: int) -> Iterator[None]:
-    """Dropout draws from the global generators: seeds them for the body and puts them back afterwards."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
-        yield
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

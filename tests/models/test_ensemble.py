@@ -5,12 +5,13 @@ import torch
 from torch import nn
 
 import lab
+from lab.answers import Answer
 from lab.attacks.watched import Watched
 from lab.defenses.preprocess import Preprocessed
 from lab.experiments.defenses.attackers import Cooled
 from lab.gate import Averaged, Usable
 from lab.models.ensemble import Ensemble
-from lab.types import Access, Answer, Goal, ModelError, ParamError
+from lab.types import Access, Goal, ModelError, ParamError
 from tests.support.nets import Small, images
 
 FUSES = pytest.mark.parametrize("fuse", ["logits", "probabilities", "loss"])

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lab.answers import Answer
 from lab.attacks import attack as run_attack
 from lab.attacks.norms import per_row
 from lab.data.catalog import CATALOG, TASKS
@@ -19,7 +20,7 @@ from lab.models.cards import resized
 from lab.predict import classes_of, logits_of
 from lab.progress import SILENT, Cancelled, Progress
 from lab.statistics import share, wilson
-from lab.types import Answer, Model, Result
+from lab.types import Model, Result
 
 EOT_DRAWS = 8
 """Looks that an attacker averages who expects a random defense."""
