@@ -31,28 +31,43 @@ SMALL = 8
 _bytes_per_image: weakref.WeakKeyDictionary[nn.Module, dict[tuple[int, ...], int]] = weakref.WeakKeyDictionary()
 
 
+_chosen: str | None = None
+
+
 def pick() -> torch.device:
-    """The device everything runs on: the one that LAB_DEVICE names, else CUDA when present, else the CPU.
+    """The device everything runs on: the one chosen, or that LAB_DEVICE names, else CUDA when present, else the CPU.
 
     Raises:
         ParamError: where LAB_DEVICE names none that is here.
     """
-    return _named(os.environ.get(CHOICE, "").strip().lower())
+    return _named(choice())
 
 
-def choose(name: str) -> None:
-    """Makes a device the one that everything runs on from now on, here and in programs that are started from here.
+def choice() -> str:
+    """The name of the device that was chosen; empty where none was."""
+    return (os.environ.get(CHOICE, "") if _chosen is None else _chosen).strip().lower()
+
+
+def choose(name: str | None) -> None:
+    """Makes a device the one that everything runs on from now on; None leaves it to LAB_DEVICE again.
 
     Raises:
         ParamError: where there is no such device.
     """
-    _named(name.strip().lower())
-    os.environ[CHOICE] = name
+    global _chosen
+    if name is not None:
+        _named(name.strip().lower())
+    _chosen = name
 
 
 def present() -> list[str]:
     """The devices that are here, by the names that `choose` takes."""
     return ["cpu", *(f"cuda:{k}" for k in range(torch.cuda.device_count()))]
+
+
+def cards() -> list[str]:
+    """The GPUs to share work out among; none where one device was chosen."""
+    return [] if choice() else present()[1:]
 
 
 @cache
@@ -314,16 +329,14 @@ def fewer(rows: int) -> int:
     """
     free()
     if rows < 2:
-        raise ModelError(
-            f"not even one image fits into the memory of {describe()}: use a smaller model, or {CHOICE}=cpu"
-        )
-    half = rows // 2
-    warnings.warn(
-        f"the device's memory was short for {rows} images: the work goes on with {half} at once",
-        LabWarning,
-        stacklevel=3,
-    )
-    return half
+        raise too_small()
+    warnings.warn("the device's memory is short: the work goes on with fewer images at once", LabWarning, stacklevel=3)
+    return rows // 2
+
+
+def too_small() -> ModelError:
+    """What is told where the memory does not even hold one image."""
+    return ModelError(f"not even one image fits into the memory of {describe()}: use a smaller model, or {CHOICE}=cpu")
 
 
 def free() -> None:

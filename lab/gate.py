@@ -135,17 +135,17 @@ def look(model: Usable, x: Tensor, gradients: bool) -> Look:
     """
     rows = torch.linspace(0, len(x) - 1, min(SAMPLE, len(x))).round().long()
     some = x[rows.to(x.device)].to(devices.of(model, x), model.computed)
-    with torch.no_grad():
-        logits = asked(model, some)
-    check_logits(logits, len(some))
     one, leads, gradient = some[-1:], True, None
-    with telling(one):
-        if gradients:
-            again, found = with_gradient(model, one)
-            leads, gradient = found is not None, torch.zeros_like(one) if found is None else found
-        else:
-            with torch.no_grad():
-                again = model(one)
+    with torch.no_grad():
+        logits = torch.cat(list(devices.in_parts(some, SAMPLE, lambda part: asked(model, part))))
+    check_logits(logits, len(some))
+    try:
+        with telling(one), torch.set_grad_enabled(gradients):
+            again, found = with_gradient(model, one) if gradients else (model(one), None)
+    except torch.OutOfMemoryError as e:
+        raise devices.too_small() from e
+    if gradients:
+        leads, gradient = found is not None, torch.zeros_like(one) if found is None else found
     least = max(STEADY, 8 * torch.finfo(model.given).eps) * max(1.0, float(logits.detach().abs().max()))
     return Look(some, logits, gradient, leads, bool((again - logits[-1:]).abs().max() > least))
 

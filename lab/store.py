@@ -90,7 +90,7 @@ class Stored:
     def now(cls, key: Key, record: Mapping[str, Any], command: str, complete: bool = True) -> Stored:
         """A result that was measured just now, on this machine."""
         date = datetime.now(UTC).isoformat(timespec="seconds")
-        return cls(key, record, command, date, str(devices.pick()), versions(), complete)
+        return cls(key, record, command, date, devices.describe(), versions(), complete)
 
 
 def versions() -> dict[str, str]:

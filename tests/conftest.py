@@ -1,6 +1,32 @@
-"""Where tests run in several processes, each keeps to one thread: more would only hinder one another."""
+"""On which device the tests run, and how many threads; see docs/architecture.md."""
 
 import os
 
-if "PYTEST_XDIST_WORKER" in os.environ:
+if "PYTEST_XDIST_WORKER" in os.environ:  # each process keeps to one thread: more would only hinder one another
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import pytest
+
+from lab import devices
+from tests.support import card
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--device",
+        help="where models lie: cpu, cuda, cuda:1, or card, which is pretended (default: where the lab puts them)",
+    )
+
+
+def pytest_configure(config):
+    chosen = config.getoption("--device")
+    if chosen == card.CARD:
+        card.plug_in()
+    if chosen:
+        devices.choose(chosen)
+
+
+@pytest.fixture(scope="session")
+def device():
+    """The device that the lab's models lie on."""
+    return devices.pick()

@@ -154,8 +154,8 @@ def _run(work: Work, fast: Folded, progress: Progress) -> Result:
             done = chunk.to_the_end(work.seed, progress.part(part.start / n, part.stop / n))
             if done is None:  # the memory is short
                 del chunk, seen
-                half = part.start + devices.fewer(1 if work.spec.joint else part.stop - part.start)
-                left.extendleft([slice(half, part.stop), slice(part.start, half)])
+                size = devices.fewer(1 if work.spec.joint else part.stop - part.start)
+                left = deque(slice(i, min(i + size, n)) for i in range(part.start, n, size))
                 continue
             results.append(done)
             if not done.complete:

@@ -12,13 +12,26 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 import lab
-from lab.cli import app, attack, blackbox, catalog, clever, papers, robustness, serve, training, transfer
+from lab.cli import (
+    app,
+    attack,
+    blackbox,
+    catalog,
+    clever,
+    doctor,
+    options,
+    papers,
+    robustness,
+    serve,
+    training,
+    transfer,
+)
 from lab.cli.inputs import find_class
 from lab.cli.options import Refused
 
 __all__ = ["find_class", "main", "parser"]
 
-COMMANDS = (catalog, attack, transfer, blackbox, serve, clever, robustness, training, papers, app)
+COMMANDS = (doctor, catalog, attack, transfer, blackbox, serve, clever, robustness, training, papers, app)
 """The commands, in the order of the help."""
 
 
@@ -34,6 +47,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command; 0 when it did what was asked, 2 with one line on stderr otherwise."""
     try:
         args = parser().parse_args(argv)
+        if args.device is not None:
+            from lab import devices
+
+            devices.choose(args.device)
         args.run(args)
     except KeyboardInterrupt:
         sys.stderr.write("lab: stopped\n")
@@ -44,6 +61,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not isinstance(e, lab.LabError):
             raise
         return _refuse(e)
+    except RuntimeError as e:
+        from lab import devices
+
+        told = devices.trouble(e)
+        if told is None:
+            raise
+        return _refuse(told)
     return 0
 
 
@@ -54,6 +78,8 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     for command in COMMANDS:
         command.add(commands)
+    for each in commands.choices.values():
+        options.device(each)
     return top
 
 

@@ -61,6 +61,13 @@ def seed(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, metavar="S")
 
 
+def device(parser: argparse.ArgumentParser) -> None:
+    """--device DEVICE."""
+    parser.add_argument(
+        "--device", metavar="DEVICE", help="cpu, cuda or cuda:1 (default: LAB_DEVICE, else a GPU where there is one)"
+    )
+
+
 def repeats(parser: argparse.ArgumentParser) -> None:
     """--restarts R and --draws D."""
     parser.add_argument(

@@ -28,8 +28,7 @@ def add(commands: options.Commands) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Prints the accuracy at every epsilon as it is measured; the images are shared out among all GPUs."""
-    import torch
-
+    from lab import devices
     from lab.experiments.robustness.curves import Robustness, evaluate, planned
     from lab.params import number
 
@@ -37,7 +36,6 @@ def run(args: argparse.Namespace) -> None:
     planned(args.attacks, args.norm, params, args.restarts)  # what cannot be is refused before a model is loaded
     sizes = [number(e) for e in args.eps.split(",")]
     models, images = together(args.models, args.dataset, args.limit)
-    gpus = [f"cuda:{k}" for k in range(torch.cuda.device_count())]
     record: dict[str, Any] = {}
     last: tuple[str, str, int] = ("", "", 0)
     try:
@@ -52,7 +50,7 @@ def run(args: argparse.Namespace) -> None:
                 seed=args.seed,
                 restarts=args.restarts,
                 draws=args.draws,
-                devices=gpus,
+                devices=devices.cards(),
                 progress=progress,
                 **params,
             ):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
+
+import torch
 
 from lab.data import photographs, samples
 from lab.data.official import load_official
@@ -39,7 +42,7 @@ def of_task(task: str) -> DataSpec:
     return next(spec for spec in CATALOG.values() if spec.task == task)
 
 
-def load_data(key: str, split: str = "test", *, card: Card | None = None) -> Images:
+def load_data(key: str, split: str = "test", *, card: Card | None = None, device: torch.device | str = "cpu") -> Images:
     """Labelled images of a data set.
 
     Args:
@@ -47,6 +50,7 @@ def load_data(key: str, split: str = "test", *, card: Card | None = None) -> Ima
         split: "test" comes with the lab and no bundled model has seen it; "official_train" and "official_test" are the
             original files of MNIST and Fashion-MNIST, read from the folder that LAB_DATA names, or from data/.
         card: fit photographs to this model's input instead of 224 x 224.
+        device: where x and y are to lie.
 
     Returns:
         x float32 [N,C,H,W] in [0,1], y int64 [N], and one id per image.
@@ -66,4 +70,5 @@ def load_data(key: str, split: str = "test", *, card: Card | None = None) -> Ima
         splits |= {f"official_{part}": partial(load_official, key, part) for part in ("train", "test")}
     if split not in splits:
         raise DataError(f"{key} has no split '{split}': it has {', '.join(splits)}")
-    return splits[split]()
+    found = splits[split]()
+    return replace(found, x=found.x.to(device), y=found.y.to(device))

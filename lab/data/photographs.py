@@ -90,12 +90,13 @@ def crops(photograph: Photograph, fit: Fit, count: int = CROPS, seed: int = 0) -
     return Images(torch.cat(x), torch.tensor([photograph.label] * count), ids)
 
 
-def load_picture(name: str | Path, card: Card) -> torch.Tensor:
+def load_picture(name: str | Path, card: Card, *, device: torch.device | str = "cpu") -> torch.Tensor:
     """A picture as a model sees it.
 
     Args:
         name: the id of a bundled photograph, e.g. "cat", or the path of a picture file.
         card: of the model; its `fit` scales and crops the picture as in the model's training.
+        device: where the picture is to lie.
 
     Returns:
         float32 [1,C,H,W] in [0,1].
@@ -109,13 +110,13 @@ def load_picture(name: str | Path, card: Card) -> torch.Tensor:
         torch.Size([1, 1, 28, 28])
     """
     if str(name) in photographs():
-        return card.fit(photographs()[str(name)].open())
+        return card.fit(photographs()[str(name)].open()).to(device)
     try:
         data = Path(name).read_bytes()
     except (OSError, ValueError):  # ValueError for a name with a NUL
         known = ", ".join(photographs())
         raise ImageError(f"there is no picture '{name}': give the path of a file, or one of {known}") from None
-    return card.fit(decode(data))
+    return card.fit(decode(data)).to(device)
 
 
 SPEC = DataSpec(

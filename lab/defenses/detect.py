@@ -139,11 +139,15 @@ def scores(detector: Score, model: Model, x: Tensor, rows: int = 256) -> Tensor:
     """
     x = check_images(x)
     asking = usable(model, x)
-    device = devices.of(asking, x)
     logits_of(asking, x[:1])  # what answers no logits is refused before it is squeezed
-    with torch.no_grad(), telling(x):
-        parts = [detector(asking, part.to(device, asking.computed)).cpu() for part in x.split(rows)]
-    found = torch.cat(parts)
+    device = devices.of(asking, x)
+
+    def suspicious(part: Tensor) -> Tensor:
+        with telling(part):
+            return detector(asking, part.to(device, asking.computed)).cpu()
+
+    with torch.no_grad(), devices.full_precision():
+        found = torch.cat(list(devices.in_parts(x, rows, suspicious)))
     if not found.isfinite().all():
         raise ModelError("the model answers NaN or infinity for these images: check its weights and its input range")
     return found

@@ -79,6 +79,9 @@ def predict(
         seed: of the noise, which is the same for every image.
         progress: hears of every image; where it stops the work, the images that are left are told as ABSTAIN.
 
+    Returns:
+        On the images' device.
+
     Source: PREDICT of Cohen et al. 2019.
 
     Raises:
@@ -97,7 +100,7 @@ def predict(
                 out[i] = named[0]
     except Cancelled:
         pass
-    return out
+    return out.to(x.device)
 
 
 def certify(
@@ -124,7 +127,7 @@ def certify(
         progress: hears of every image; where it stops the work, what there is is returned.
 
     Returns:
-        For the images that were done.
+        For the images that were done, on the images' device.
 
     Source: CERTIFY of Cohen et al. 2019: radius sigma Phi^-1(p) with p the exact (Clopper-Pearson) lower bound.
 
@@ -157,9 +160,13 @@ def certify(
     except Cancelled:
         pass
     none = torch.zeros((0, 0), dtype=torch.int64)
-    return Certified(
-        torch.tensor(classes), torch.tensor(radii), torch.tensor(shares), torch.stack(counted) if counted else none
+    measured = (
+        torch.tensor(classes),
+        torch.tensor(radii),
+        torch.tensor(shares),
+        torch.stack(counted) if counted else none,
     )
+    return Certified(*(each.to(x.device) for each in measured))
 
 
 def joined(parts: Sequence[Certified]) -> Certified:
@@ -178,14 +185,18 @@ def votes(model: Model, x: Tensor, sigma: float, n: int, seed: int) -> Tensor:
     model = usable(model, x)
     device, rng = devices.of(model, x[None]), torch.Generator().manual_seed(seed)
     x = x.to("cpu", model.computed)
+
+    def named(noisy: Tensor) -> Tensor:
+        with torch.no_grad(), devices.full_precision():
+            logits = asked(model, noisy.to(device))
+        check_logits(logits, len(noisy))
+        return F.one_hot(logits.argmax(1), logits.shape[1]).sum(0).cpu()
+
     total: Tensor | None = None
     for start in range(0, n, AT_ONCE):
-        noisy = (x + sigma * torch.randn((min(AT_ONCE, n - start), *x.shape), generator=rng)).to(device)
-        with torch.no_grad():
-            logits = asked(model, noisy)
-        check_logits(logits, len(noisy))
-        named = F.one_hot(logits.argmax(1), logits.shape[1]).sum(0).cpu()
-        total = named if total is None else total + named
+        noisy = x + sigma * torch.randn((min(AT_ONCE, n - start), *x.shape), generator=rng)
+        for counted in devices.in_parts(noisy, len(noisy), named):
+            total = counted if total is None else total + counted
     if total is None:
         raise ParamError("at least one look at the image is needed")
     return total

@@ -6,6 +6,7 @@ backends written in Python; what touches a tensor on the card goes through `_run
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -128,10 +129,45 @@ MAKERS = (
 """Where these are written for all devices at once, the result is resized, which a wrapped tensor cannot be."""
 
 
+class _Module:
+    """What torch asks of a device's module; random numbers are drawn by the CPU's generator."""
+
+    def is_available(self) -> bool:
+        return True
+
+    is_initialized = is_available
+
+    def device_count(self) -> int:
+        return 1
+
+    def current_device(self) -> int:
+        return 0
+
+    def _is_in_bad_fork(self) -> bool:
+        return False
+
+    def manual_seed(self, seed: int) -> None:
+        pass
+
+    manual_seed_all = manual_seed
+
+    def get_rng_state(self, device: object = None) -> Tensor:
+        return torch.zeros(0, dtype=torch.uint8)
+
+    def set_rng_state(self, state: Tensor, device: object = None) -> None:
+        pass
+
+    def device(self, device: object) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()
+
+    def get_amp_supported_dtype(self) -> list[torch.dtype]:
+        return [torch.bfloat16, torch.float16]
+
+
 @functools.cache
 def plug_in() -> torch.library.Library:
     """Registers the card, once."""
-    _setup_privateuseone_for_python_backend(CARD)
+    _setup_privateuseone_for_python_backend(CARD, _Module())
     library = torch.library.Library("aten", "IMPL")
     for name in MAKERS:
         library.impl(name, _maker(name), "PrivateUse1")

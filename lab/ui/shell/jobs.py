@@ -68,11 +68,20 @@ class Job:
 
         Raises:
             Cancelled: where it was stopped.
+        LabError: where the device has failed, too.
         """
-        for so_far in work(self.progress):
-            self.partial = so_far
-        self.progress.check()  # work that was stopped may end with what it has
-        return cast("T", self.partial)
+        try:
+            for so_far in work(self.progress):
+                self.partial = so_far
+            self.progress.check()  # work that was stopped may end with what it has
+            return cast("T", self.partial)
+        except RuntimeError as e:
+            told = devices.trouble(e)
+            if told is None:
+                raise
+            raise told from e
+        finally:
+            devices.free()
 
     def wait(self, seconds: float) -> bool:
         """Whether the job has ended, after waiting for it for at most that long."""
