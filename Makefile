@@ -4,9 +4,11 @@ PORT ?= 8501
 BIN := .venv/bin
 # Two processes, each with whole files of tests, so that the order within a file stays.
 TWO := --numprocesses 2 --dist loadfile
+# What neither loads a model nor asks one, or starts programs of its own, where that device is unknown.
+NO_MODEL := e2e data images mutations test_architecture.py test_card.py test_devices.py test_package.py test_records.py
 MODULES = $(shell find lab -name '*.py' -not -name '_*' -not -path 'lab/ui/*' -not -path 'lab/cli/*' | sort | sed 's/\.py$$//; s|/|.|g')
 
-.PHONY: help run test lint check docs clean
+.PHONY: help run test card lint check docs clean
 
 help: ## say what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1  -  \2/p' Makefile
@@ -18,6 +20,9 @@ run: .venv/installed-run ## install what is needed into .venv and start the app
 test: .venv/installed-dev ## install the tools too and run every test
 	@echo "Running every test; without Chromium the browser tests are skipped."
 	@$(BIN)/python -m pytest $(TWO)
+
+card: .venv/installed-dev ## run the tests with the models on a second device, which is pretended
+	@$(BIN)/python -m pytest $(TWO) --device card $(foreach part,$(NO_MODEL),--ignore tests/$(part))
 
 lint: .venv/installed-dev ## check format, style and types
 	@$(BIN)/ruff format --check .

@@ -6,6 +6,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # each process keeps to one thread: mor
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
+import torch
 
 from lab import devices
 from tests.support import card
@@ -24,6 +25,13 @@ def pytest_configure(config):
         card.plug_in()
     if chosen:
         devices.choose(chosen)
+
+
+def pytest_collection_modifyitems(items):
+    if not torch.cuda.is_available():
+        for item in items:
+            if item.get_closest_marker("gpu"):
+                item.add_marker(pytest.mark.skip(reason="shows what only a card can show: run it where there is a GPU"))
 
 
 @pytest.fixture(scope="session")

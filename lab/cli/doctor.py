@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+import lab
 from lab.cli import options
 from lab.cli.outputs import say, write
 
@@ -22,7 +23,7 @@ def run(args: argparse.Namespace) -> None:
     from lab.experiments.doctor.installation import Installation, examine
 
     found, about = [], ""
-    for each in examine():
+    for each in examine(lab.__version__):
         found.append(each)
         if args.json == "-":
             continue

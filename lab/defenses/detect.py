@@ -82,10 +82,11 @@ class Reconstruction:
     def __call__(self, model: Model, x: Tensor) -> Tensor:
         """Distances [N]."""
         net = capsules_of(model)
-        seen = net.explore(x)
-        missed = net.reconstruct(seen.capsules, seen.lengths.argmax(1)) - x
+        here = x.to(devices.of(net, x))
+        seen = net.explore(here)
+        missed = net.reconstruct(seen.capsules, seen.lengths.argmax(1)) - here
         distance: Tensor = torch.linalg.vector_norm(missed.flatten(1), dim=1)
-        return distance
+        return distance.to(x.device)
 
     def known(self, model: Model, limit: float) -> Guarded:
         """The drawing of the wrong class is to look like the image.

@@ -42,8 +42,8 @@ def rivals(net: CapsNet) -> Rivals:
     return Rivals(net, other, net)
 
 
-def test_the_vote_model_is_the_average_vote() -> None:
-    net, x = capsules_of(lab.load_model("mnist/capsnet")), lab.load_data("mnist").x[:3]
+def test_the_vote_model_is_the_average_vote(device: torch.device) -> None:
+    net, x = capsules_of(lab.load_model("mnist/capsnet")), lab.load_data("mnist", device=device).x[:3]
     average = net.votes(net.primary_capsules(x)).mean(1)
     gap = Votes(net)(x) - average.square().sum(2).log()
     assert torch.allclose(gap, gap[:1, :1].expand_as(gap), atol=1e-4)
@@ -144,7 +144,7 @@ def test_the_progress_of_a_comparison_rises_and_names_attack_and_network(rivals:
     }
 
 
-def test_a_look_records_what_the_network_makes_of_both_images() -> None:
+def test_a_look_records_what_the_network_makes_of_both_images(device: torch.device) -> None:
     model, data = lab.load_model("mnist/capsnet"), lab.load_data("mnist")
     clean = data.rows(slice(1000, 1100))
     detection = calibrate(model, clean.x, clean.y, rate=0.05, seed=0)
@@ -154,7 +154,7 @@ def test_a_look_records_what_the_network_makes_of_both_images() -> None:
     assert (record["attack"], record["params"], record["seed"]) == ("fgsm", {"eps": 0.2}, 1)
     attacked = lab.attack("fgsm", model, data.x[3:4], model(data.x[3:4]).argmax(1), eps=0.2, seed=1).x
     assert torch.equal(seen.x[1:], attacked)
-    lengths = capsules_of(model).explore(attacked).lengths[0]
+    lengths = capsules_of(model).explore(attacked.to(device)).lengths[0]
     assert list(record["attacked"]["lengths"].values()) == pytest.approx(lengths.tolist())
     assert [row["attacked"] for row in seen.rows()] == list(record["attacked"]["lengths"].values())
     assert record["attacked"]["distance from the drawing"] == pytest.approx(

@@ -58,11 +58,11 @@ def values(told: Any) -> list[float]:
     return [float(v) for v in told]
 
 
-def test_the_verdict_and_the_bars_are_what_the_network_says() -> None:
+def test_the_verdict_and_the_bars_are_what_the_network_says(device: torch.device) -> None:
     at, model, image = page(capsules_image_mnist="7"), lab.load_model("mnist/capsnet"), lab.load_data("mnist").rows([7])
     made = lab.attack("bim", model, image.x, model(image.x).argmax(1), eps=EPS, steps=STEPS)
     both = torch.cat([image.x, made.x])
-    lengths = capsules_of(model).explore(both).lengths
+    lengths = capsules_of(model).explore(both.to(device)).lengths.cpu()
     length, seen = lengths.max(1)
     far = float(scores(Reconstruction(), model, made.x))
     limit, said = detection().limit, verdict(at)
@@ -83,15 +83,15 @@ def test_the_rate_of_false_alarms_sets_the_threshold() -> None:
     assert detection(0.2).limit < detection(0.05).limit
 
 
-def test_the_routing_can_be_stepped_without_the_script() -> None:
+def test_the_routing_can_be_stepped_without_the_script(device: torch.device) -> None:
     at = page()
     model, image = lab.load_model("mnist/capsnet"), lab.load_data("mnist").rows([0])
-    shares = capsules_of(model).explore(image.x).routing
+    shares = capsules_of(model).explore(image.x.to(device)).routing
     spec = next(s for s in (json.loads(c.proto.spec) for c in at.get("plotly_chart")) if s.get("frames"))
     assert [f["name"] for f in spec["frames"]] == ["1", "2", "3"]
     assert [s["label"] for s in spec["layout"]["sliders"][0]["steps"]] == ["1", "2", "3"]
     for frame, expected in zip(spec["frames"], shares, strict=True):
-        assert np.asarray(frame["data"][0]["z"]) == pytest.approx(100 * expected[0].T.numpy(), abs=0.01)
+        assert np.asarray(frame["data"][0]["z"]) == pytest.approx(100 * expected[0].T.cpu().numpy(), abs=0.01)
 
 
 def test_a_turned_dimension_changes_the_drawing_and_reset_brings_it_back() -> None:

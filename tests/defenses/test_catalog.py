@@ -48,7 +48,7 @@ def test_the_forward_is_the_same_whatever_the_backward_and_bpda_passes_the_gradi
         assert torch.equal(exact(x), passed(x))
     z = x.clone().requires_grad_()
     (slope,) = torch.autograd.grad(passed(z)[:, 3].sum(), z)
-    assert torch.allclose(slope[0].flatten(), model.net[-1].weight[3], atol=1e-6)
+    assert torch.allclose(slope[0].flatten(), model.net[-1].weight[3].cpu(), atol=1e-6)
     logits = exact(z)
     assert logits.requires_grad is CATALOG[key].exact or not torch.autograd.grad(logits[:, 3].sum(), z)[0].any()
 

@@ -22,8 +22,8 @@ def test_squeezing_is_the_largest_move_of_the_probabilities(digits):
     assert torch.allclose(Squeezing(bits=1, median=2)(model, x), torch.maximum(*moved))
 
 
-def test_reconstruction_is_the_distance_to_the_drawing_of_the_winning_capsule(digits):
-    model, x = lab.load_model("mnist/capsnet"), digits.x[:4]
+def test_reconstruction_is_the_distance_to_the_drawing_of_the_winning_capsule(digits, device):
+    model, x = lab.load_model("mnist/capsnet"), digits.x[:4].to(device)
     seen = model.net.explore(x)
     drawn = model.net.reconstruct(seen.capsules, model(x).argmax(1))
     assert torch.allclose(Reconstruction()(model, x), (drawn - x).flatten(1).norm(dim=1))

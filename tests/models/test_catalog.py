@@ -28,7 +28,7 @@ def test_the_catalogue_has_what_works_offline_first():
 
 
 @pytest.mark.parametrize("key", BUNDLED)
-def test_a_bundled_model_is_a_frozen_classifier_with_a_card(key):
+def test_a_bundled_model_is_a_frozen_classifier_with_a_card(device, key):
     model, again = lab.load_model(key), lab.load_model(key)
     card = model.card
     assert card.key == key
@@ -49,8 +49,9 @@ def test_a_bundled_model_is_a_frozen_classifier_with_a_card(key):
     assert torch.equal(model(x), logits)
     assert torch.equal(again(x), logits)
     # images as they are, [0,1], go in; whatever normalisation the net wants lies inside
-    expected = model.net((x - model.mean) / model.std) if model.normalises else model.net(x)
-    assert torch.equal(expected, logits)
+    here = x.to(device)
+    expected = model.net((here - model.mean) / model.std) if model.normalises else model.net(here)
+    assert torch.equal(expected.to(x.device), logits)
     assert model.state_dict().keys() == {f"net.{k}" for k in model.net.state_dict()}
 
 

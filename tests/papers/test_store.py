@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import lab
-from lab import store
+from lab import devices, store
 from lab.store import Key, Store, Stored
 
 KEY = Key("cats", {"eps": 0.1}, 3, {"mnist/mlp": "aa"}, {"mnist test": "bb"}, "cc")
@@ -118,6 +118,6 @@ def test_where_a_person_s_results_are_kept(monkeypatch) -> None:
 def test_what_is_stored_says_where_it_comes_from() -> None:
     kept = stored()
     assert kept.versions["torch"] == torch.__version__
-    assert kept.device.startswith(("cpu", "cuda"))
+    assert kept.device == devices.describe()
     assert kept.date.endswith("+00:00")
     assert lab.__version__

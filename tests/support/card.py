@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
@@ -48,6 +48,13 @@ class Card(Tensor):
     @classmethod
     def __torch_dispatch__(cls, func: Any, types: object, args: Sequence[Any] = (), kwargs: Any = None) -> Any:
         return _run(func, args, kwargs or {})
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        if id(self) not in memo:
+            copied = self.detach().clone()
+            parameter = isinstance(self, nn.Parameter)
+            memo[id(self)] = nn.Parameter(copied, self.requires_grad) if parameter else copied
+        return memo[id(self)]
 
     def numpy(self, **kwargs: Any) -> Any:
         raise TypeError("can't convert card:0 device type tensor to numpy. Use Tensor.cpu() to copy it first.")
@@ -165,11 +172,13 @@ class _Module:
 
 
 @functools.cache
-def plug_in() -> torch.library.Library:
+def plug_in() -> tuple[torch.library.Library, ...]:
     """Registers the card, once."""
     _setup_privateuseone_for_python_backend(CARD, _Module())
     library = torch.library.Library("aten", "IMPL")
     for name in MAKERS:
         library.impl(name, _maker(name), "PrivateUse1")
     library.impl("_copy_from", _copy_from, "PrivateUse1")
-    return library
+    autocast = torch.library.Library("_", "IMPL")
+    autocast.fallback(torch.library.fallthrough_kernel, "AutocastPrivateUse1")
+    return library, autocast

@@ -4,6 +4,7 @@ from itertools import islice
 import pytest
 import torch
 
+from lab import devices
 from lab.images import Images
 from lab.models.nets import build
 from lab.models.weights import read_tensors
@@ -27,7 +28,7 @@ def blobs():
 
 
 def small(seed=0, architecture="cnn"):
-    return build(architecture, SHAPE, 3, seed=seed)
+    return build(architecture, SHAPE, 3, seed=seed).to(devices.pick())
 
 
 def weights(net):
@@ -175,10 +176,10 @@ def test_global_random_state_stays_as_it_was(blobs):
     assert torch.equal(before, torch.get_rng_state())
 
 
-def test_without_averaging_an_epoch_of_sgd_is_what_a_plain_loop_does(blobs):
+def test_without_averaging_an_epoch_of_sgd_is_what_a_plain_loop_does(blobs, device):
     net, twin = small(architecture="softmax"), small(architecture="softmax")
     list(fit(net, blobs, Standard(), epochs=1, batch=96, lr=0.1, optimiser="sgd", schedule="constant"))
-    loss = torch.nn.functional.cross_entropy(twin(blobs.x), blobs.y)
+    loss = torch.nn.functional.cross_entropy(twin(blobs.x.to(device)), blobs.y.to(device))
     gradients = torch.autograd.grad(loss, list(twin.parameters()))
     for p, own, g in zip(twin.parameters(), net.parameters(), gradients, strict=True):
         # the first Nesterov step with momentum 0.9 is 1.9 times the gradient
@@ -294,11 +295,12 @@ def test_rotation_turns_by_no_more_than_asked():
     assert torch.allclose(spot.norm(dim=1), torch.full((50,), 16.0), atol=0.6)
 
 
-def test_an_attack_measures_one_step_beside_many(blobs):
+def test_an_attack_measures_one_step_beside_many(blobs, device):
     net, held = small(), blobs.rows(slice(0, 30))
     attack = {"eps": 0.3, "alpha": 0.1, "steps": 5}
     (epoch,) = fit(net, blobs, Standard(), validate=held, attack=attack, **RUN | {"epochs": 1})
     assert set(epoch.validation) == {"clean", "fgsm", "robust"}
-    z = ascend(error(net, held.y), held.x, held.x, eps=0.3, alpha=0.3, steps=1)
-    assert epoch.validation["fgsm"] == accuracy(net, z, held.y)
+    x, y = held.x.to(device), held.y.to(device)
+    z = ascend(error(net, y), x, x, eps=0.3, alpha=0.3, steps=1)
+    assert epoch.validation["fgsm"] == accuracy(net, z, y)
     assert epoch.validation["robust"] <= epoch.validation["fgsm"] <= epoch.validation["clean"]

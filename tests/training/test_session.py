@@ -85,12 +85,12 @@ def test_the_checkpoint_goes_with_the_run():
     assert not folder.exists()
 
 
-def test_the_card_says_what_was_measured():
+def test_the_card_says_what_was_measured(device):
     *_, found = TrainingRun(plan("standard", images=320, epochs=1)).run()
     told = json.loads(json.dumps(card(found, found.net, "mine", "A net.")))
     about = card_of(told)
     held = training_subset("mnist").held
-    assert about.accuracy == clean_accuracy(found.net, held.x, held.y)
+    assert about.accuracy == clean_accuracy(found.net, held.x.to(device), held.y.to(device))
     assert about.accuracy_note == "on 2,000 held-out images"
     assert (about.robust[0].attack, about.robust[0].eps, about.robust[0].n) == ("pgd", 0.25, 100)
     assert about.parameters == sum(p.numel() for p in found.net.parameters())

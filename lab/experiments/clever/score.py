@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from numbers import Integral
 from typing import Any
@@ -126,9 +126,16 @@ class Clever:
 
     def after(self, image: int, target: int, batches: int) -> float:
         """The score that the first so many batches alone would have given for one image and target (its column)."""
-        fit = endpoint(self.maxima[image, target, :batches].double().numpy())
-        margin, slope = self.margin[image, target], self.slope[image, target]
+        fit = endpoint(self.maxima[image, target, :batches].double().cpu().numpy())
+        margin, slope = self.margin[image, target].cpu(), self.slope[image, target].cpu()
         return float(_distance(margin, slope, torch.tensor(fit.location), self.sampling))
+
+    def on(self, device: torch.device) -> Clever:
+        """The same, with every tensor on a device."""
+        tensors: dict[str, Any] = {
+            f.name: value for f in fields(self) if isinstance(value := getattr(self, f.name), Tensor)
+        }
+        return replace(self, **{name: value.to(device) for name, value in tensors.items()})
 
 
 def _distance(margin: Tensor, slope: Tensor, location: Tensor, sampling: Sampling) -> Tensor:
@@ -210,6 +217,10 @@ def score(
 ) -> Clever:
     """The scores that `clever` answers, for a sampling that has been put together."""
     x = check_images(x)
+    return _score(model, x, sampling, targets, progress).on(x.device)
+
+
+def _score(model: Model, x: Tensor, sampling: Sampling, targets: Tensor | None, progress: Progress) -> Clever:
     asking = usable(model, x)
     x = x.to(devices.of(asking, x), asking.computed)
     if not len(x):

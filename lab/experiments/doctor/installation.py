@@ -13,7 +13,6 @@ from typing import Any, Literal
 
 import torch
 
-import lab
 from lab import devices
 from lab.attacks import attack
 from lab.data.catalog import CATALOG as DATASETS
@@ -75,8 +74,9 @@ class Installation:
         return [asdict(each) for each in self.findings]
 
 
-def examine() -> Iterator[Finding]:
-    """Looks the installation over; the self-test, which takes some seconds, comes last."""
+def examine(release: str) -> Iterator[Finding]:
+    """Looks the installation of this release over; the self-test, which takes some seconds, comes last."""
+    yield Finding("versions", "lab", release)
     yield from _programs()
     yield from _devices()
     yield from _files()
@@ -84,7 +84,6 @@ def examine() -> Iterator[Finding]:
 
 
 def _programs() -> Iterator[Finding]:
-    yield Finding("versions", "lab", lab.__version__)
     yield Finding("versions", "Python", f"{platform.python_version()}, {platform.platform()}")
     build = f"CUDA {torch.version.cuda}" if torch.version.cuda else "for the CPU only"
     yield Finding("versions", "build of torch", build)
@@ -150,8 +149,8 @@ def _self_test() -> Iterator[Finding]:
     """The same attack on every device, with the same verdict."""
     data = load_data("mnist").rows(slice(0, IMAGES))
     first: Result | None = None
-    chosen = str(devices.pick())
-    for name in dict.fromkeys(["cpu", *devices.present(), chosen]):
+    chosen = str(torch.empty(0, device=devices.pick()).device)  # with its number
+    for name in dict.fromkeys([*devices.present(), chosen]):
         began = time.perf_counter()
         try:
             found = attack(ATTACK, load_model("mnist/cnn").to(name), data.x, data.y, eps=EPS)
