@@ -20,10 +20,8 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    chosen = config.getoption("--device")
-    if chosen == card.CARD:
-        card.plug_in()
-    if chosen:
+    card.plug_in()  # before anything is differentiated: then torch counts its devices
+    if chosen := config.getoption("--device"):
         devices.choose(chosen)
 
 

@@ -20,9 +20,7 @@ from lab.defenses.smoothing import Smoothed
 from lab.experiments.robustness.sanity import check
 from lab.models.ensemble import Ensemble
 from lab.predict import classes_of, logits_of
-from tests.support import card
 
-card.plug_in()
 PLACES = ("cpu", "card")
 DATA = lab.load_data("mnist").rows(slice(0, 6))
 QUICK = {"steps": 3, "searches": 2, "samples": 10, "population": 10, "version": "quick"}

@@ -12,7 +12,6 @@ from lab.defenses.catalog import detector
 from lab.defenses.detect import scores
 from lab.defenses.smoothing import votes
 from lab.predict import logits_of
-from tests.support import card
 from tests.support.nets import Small, images
 from tests.support.refusals import refused
 
@@ -27,7 +26,6 @@ def _chosen_anew():
 
 
 def test_a_device_is_chosen_by_name_or_by_the_environment(monkeypatch):
-    card.plug_in()
     devices.choose(None)
     monkeypatch.setenv("LAB_DEVICE", "card")
     assert devices.pick() == torch.device("card")
@@ -39,7 +37,6 @@ def test_a_device_is_chosen_by_name_or_by_the_environment(monkeypatch):
 
 @pytest.mark.parametrize("name", ["cuda:99", "gpu", "meta", "cpu:1", "card:1"])
 def test_a_device_that_is_not_here_is_one_sentence(name, monkeypatch, capsys):
-    card.plug_in()
     said = f"there is no device '{name}' here: LAB_DEVICE and --device take cpu"
     with refused(lab.ParamError, said):
         devices.choose(name)
@@ -205,7 +202,6 @@ def test_a_device_that_fails_is_told_in_one_sentence(error, said, monkeypatch, c
 
 
 def test_data_and_pictures_lie_where_they_are_wanted():
-    card.plug_in()
     data, model = lab.load_data("mnist", device="card"), lab.load_model("mnist/softmax")
     assert data.x.device.type == data.y.device.type == "card"
     assert lab.load_data("mnist").x.device.type == "cpu"

@@ -10,7 +10,6 @@ from lab import devices
 from lab.cli import main
 from lab.experiments.doctor import installation
 from lab.experiments.doctor.installation import Finding, Installation, examine
-from tests.support import card
 
 
 @pytest.fixture(autouse=True)
@@ -41,7 +40,6 @@ def test_it_prints_a_page_and_writes_it(capsys, tmp_path):
 
 
 def test_its_self_test_is_an_attack_on_each_device():
-    card.plug_in()
     devices.choose("card")
     assert told("devices")["in use"].found == "card, chosen by LAB_DEVICE or --device"
     tests = told("self-test")
@@ -54,7 +52,6 @@ def test_its_self_test_is_an_attack_on_each_device():
 
 
 def test_a_device_that_says_something_else_is_wrong(monkeypatch, capsys):
-    card.plug_in()
     devices.choose("card")
     true = installation.attack
 
