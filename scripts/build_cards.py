@@ -26,6 +26,7 @@ def main() -> None:
             card = json.loads(file.read_text(encoding="utf-8"))
             others = [r for r in card["robust"] if r.get("notes") != NOTES or abs(r["eps"] - details["eps"]) > 1e-9]
             accuracy = {"accuracy": round(figure["value"], 4), "n": figure["n"], "notes": NOTES}
+            accuracy["device"] = stored.device
             card["robust"] = [
                 *others,
                 {"attack": "autoattack", "norm": details["norm"], "eps": details["eps"], **accuracy},
@@ -36,11 +37,12 @@ def main() -> None:
 def _write_pgd(key: str) -> None:
     """Replaces the accuracies under PGD on a card."""
     file, measured = ASSETS / "weights" / f"{key}.json", published(f"pgd/{key}")
+    (stored,) = shipped().of(f"pgd/{key}")
     card = json.loads(file.read_text(encoding="utf-8"))
     for each in card["robust"]:
         figure = measured.get(f"accuracy at {each['eps']:g}")
         if each["attack"] == "pgd" and figure is not None:
-            each |= {"accuracy": round(figure.value, 4), "n": figure.n}
+            each |= {"accuracy": round(figure.value, 4), "n": figure.n, "device": stored.device}
     file.write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

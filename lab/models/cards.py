@@ -30,6 +30,7 @@ class RobustAccuracy:
         accuracy: share of the n images still classed right under attack.
         n: images measured.
         notes: how the attack was run, where that is known.
+        device: what it was measured on, where that is known.
     """
 
     attack: str
@@ -38,6 +39,7 @@ class RobustAccuracy:
     accuracy: float
     n: int
     notes: str = ""
+    device: str = ""
 
 
 @dataclass(frozen=True)

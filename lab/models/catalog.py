@@ -79,7 +79,11 @@ def card_of(details: Mapping[str, Any]) -> Card:
         accuracy=details["accuracy"],
         accuracy_note=details.get("accuracy_note", f"on the {details['accuracy_n']:,} official test images"),
         robust=tuple(
-            RobustAccuracy(r["attack"], r["norm"], r["eps"], r["accuracy"], r["n"]) for r in details.get("robust", ())
+            RobustAccuracy(
+                **{name: r[name] for name in ("attack", "norm", "eps", "accuracy", "n")},
+                device=r.get("device", details.get("device", "")),
+            )
+            for r in details.get("robust", ())
         ),
         details=details,
     )

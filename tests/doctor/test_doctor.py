@@ -32,7 +32,7 @@ def test_it_prints_a_page_and_writes_it(capsys, tmp_path):
         assert each["what"] in out
         assert each["found"] in out
     found = {each["what"]: each["found"] for each in record["findings"]}
-    assert found["torch"] == torch.__version__
+    assert torch.__version__.startswith(found["torch"].partition("+")[0])
     assert found["lab"] == lab.__version__
     assert found["models"].startswith("29 of ")
     assert "imagenet/resnet50" in found["fetched at first use"]

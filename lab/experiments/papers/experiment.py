@@ -227,10 +227,24 @@ def published(id: str, store: Store | None = None) -> Mapping[str, Figure]:
     Raises:
         DataError: where none were kept.
     """
+    return {figure["what"]: Figure(**figure) for figure in _kept(id, store).record["figures"]}
+
+
+def provenance(id: str, store: Store | None = None) -> str:
+    """On what the figures of an experiment that come with the lab were measured, and when; arguments as of `published`.
+
+    Raises:
+        DataError: where none were kept.
+    """
+    kept = _kept(id, store)
+    return f"measured on {kept.device}, {kept.date[:10]}"
+
+
+def _kept(id: str, store: Store | None) -> Stored:
     kept = [s for s in (store or shipped()).of(id) if s.complete and not s.record["quick"]]
     if not kept:
         raise DataError(f"no figures of '{id}' come with the lab: measure them by lab reproduce {id} --ship")
-    return {figure["what"]: Figure(**figure) for figure in kept[0].record["figures"]}
+    return kept[0]
 
 
 def state(experiment: Experiment, store: Store, quick: bool = False) -> str:

@@ -48,8 +48,15 @@ def describe_model(card: Card) -> None:
         st.caption(str(note))
     if card.robust:
         rows = [
-            {"attack": r.attack, "norm": r.norm, "epsilon": r.eps, "accuracy": f"{r.accuracy:.1%}", "images": r.n}
+            {
+                "attack": r.attack,
+                "norm": r.norm,
+                "epsilon": r.eps,
+                "accuracy": f"{r.accuracy:.1%}",
+                "images": r.n,
+                "measured on": r.device,
+            }
             for r in card.robust
         ]
         st.dataframe(rows, hide_index=True, width="content", key="robust")
-        st.caption("Accuracy under attack, measured by the lab when the model was trained.")
+        st.caption("Accuracy under attack, measured by the lab.")

@@ -12,7 +12,7 @@ from lab.data import load_data
 from lab.data.catalog import of_task
 from lab.defenses.smoothing import ALPHA, largest_radius
 from lab.experiments.defenses.smoothing import DRAWS, STEPS, Smoothing, smoothed
-from lab.experiments.papers.experiment import published
+from lab.experiments.papers.experiment import provenance, published
 from lab.figures import defenses as figures
 from lab.progress import Progress
 from lab.ui.parts.show import show_chart
@@ -153,7 +153,11 @@ def how(setup: Setup, result: Smoothing) -> Mapping[str, object]:
     """What the section on how it works leaves open."""
     figures = published("smoothing")
     certain = [figures[f"mnist/cnn_noise: certified at L2 radius {radius:g}"].value for radius in (0, 0.5, 1)]
-    return {"alpha": f"{ALPHA:g}", "certain": "{:.1%}, {:.1%} and {:.1%}".format(*certain)}
+    return {
+        "alpha": f"{ALPHA:g}",
+        "certain": "{:.1%}, {:.1%} and {:.1%}".format(*certain),
+        "measured": provenance("smoothing"),
+    }
 
 
 PAGE: Page[Setup, Smoothing] = Page(

@@ -8,7 +8,7 @@ from typing import Any
 
 import streamlit as st
 
-from lab.experiments.papers.experiment import published
+from lab.experiments.papers.experiment import provenance, published
 from lab.experiments.transfer.matrix import Matrix
 from lab.experiments.transfer.sweep import Point, sweep
 from lab.figures import transfer as figures
@@ -100,6 +100,7 @@ def _momentum(lines: Lines) -> Mapping[str, str]:
     """What momentum gains on the other models: in this chart, where it has both lines; on photographs, as stored."""
     figures = published("momentum")
     told = {name: f"{figures[f'{attack}: success on the models never touched'].value:.0%}" for name, attack in STORED}
+    told["measured"] = provenance("momentum")
     if set(lines) == set(BOTH):
         gains = [100 * (m.targets - i.targets) for i, m in zip(lines["I-FGSM"], lines["MI-FGSM"], strict=False)]
         told["gains"] = f"{min(gains):+.0f} to {max(gains):+.0f} points"

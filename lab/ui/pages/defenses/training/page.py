@@ -12,7 +12,7 @@ import streamlit as st
 
 from lab.assets import ASSETS
 from lab.data.catalog import TASKS
-from lab.experiments.papers.experiment import published
+from lab.experiments.papers.experiment import provenance, published
 from lab.experiments.papers.training import CASES
 from lab.figures import training as figures
 from lab.figures.attack import scaled
@@ -205,7 +205,7 @@ def _lesson() -> None:
         st.dataframe(list(rows.values()), hide_index=True, width="stretch")
         masked = {name: rows["training-masking"][name].split(" ")[0] for name in ("under FGSM", "under PGD")}
         st.markdown(prose(NAME, "The masking lesson", fgsm=masked["under FGSM"], pgd=masked["under PGD"]))
-        st.caption(prose(NAME, "Measured again"))
+        st.caption(prose(NAME, "Measured again", measured=provenance("training-masking")))
 
 
 def _lesson_row(id: str) -> dict[str, str]:
