@@ -5,7 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+import pytest
 from streamlit.testing.v1 import AppTest
+
+from lab import devices
 
 
 def counting() -> None:
@@ -94,3 +97,39 @@ def test_work_that_was_stopped_is_shown_and_not_taken_for_whole() -> None:
 
 def test_a_net_that_was_let_go_is_not_offered() -> None:
     assert AppTest.from_function(nets).run().text[0].value == "[] []"
+
+
+def failing() -> None:
+    import streamlit as st
+    import torch
+
+    from lab.ui.shell import jobs
+
+    def work(progress):
+        yield "a part"
+        raise {
+            "memory": torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB\nmore"),
+            "device": torch.AcceleratorError("CUDA error: an illegal memory access\nCUDA kernel errors", 700),
+        }[st.session_state["fault"]]
+
+    st.text(f"answer {jobs.answer('slot', st.session_state['fault'], 'Measuring', work)}")
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ("memory", "does not suffice: take fewer images or a smaller model, or LAB_DEVICE=cpu."),
+        ("device", "The device has failed (CUDA error: an illegal memory access): start the lab anew"),
+    ],
+)
+def test_a_device_that_fails_is_one_sentence_and_what_there_was_stays(fault, said, monkeypatch) -> None:
+    freed = []
+    monkeypatch.setattr(devices, "free", lambda: freed.append(True))
+    at = AppTest.from_function(failing, default_timeout=30)
+    at.session_state["fault"] = fault
+    at.run()
+    until(at, lambda: len(at.error) == 1)
+    assert said in at.error[0].value
+    assert not at.exception
+    assert at.text[0].value == "answer a part"
+    assert freed, "the memory is given back"

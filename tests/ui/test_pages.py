@@ -14,6 +14,7 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 import lab
+from lab import devices
 from lab.attacks import CATALOG
 from lab.experiments.attack.run import AttackRun
 from lab.progress import Cancelled
@@ -446,3 +447,11 @@ def test_a_job_that_nobody_watches_ends(monkeypatch: pytest.MonkeyPatch) -> None
     job = jobs.Job("x", 1)
     monkeypatch.setattr(jobs, "UNWATCHED", -1.0)
     assert job.cancelled()
+
+
+def test_a_device_that_is_not_here_is_one_sentence_on_every_page(monkeypatch):
+    monkeypatch.setattr(devices, "_chosen", None)
+    monkeypatch.setenv("LAB_DEVICE", "cuda:99")
+    at = AppTest.from_file("../../app.py", default_timeout=60).run()
+    assert not at.exception
+    assert [e.value for e in at.error] == ["There is no device 'cuda:99' here: LAB_DEVICE and --device take cpu."]
