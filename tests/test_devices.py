@@ -186,7 +186,7 @@ def test_where_not_even_one_image_fits_it_is_told_in_one_sentence(work):
     ("error", "said"),
     [
         (torch.OutOfMemoryError("CUDA out of memory."), "does not suffice: take fewer images or a smaller model"),
-        (torch.AcceleratorError("CUDA error: device-side assert triggered\nmore", 710), "device-side assert triggered"),
+        (torch.AcceleratorError("CUDA error: device-side assert triggered\nmore"), "device-side assert triggered"),
     ],
 )
 def test_a_device_that_fails_is_told_in_one_sentence(error, said, monkeypatch, capsys):

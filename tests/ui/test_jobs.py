@@ -105,14 +105,16 @@ def failing() -> None:
 
     from lab.ui.shell import jobs
 
+    fault = st.session_state["fault"]
+
     def work(progress):
         yield "a part"
         raise {
             "memory": torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB\nmore"),
-            "device": torch.AcceleratorError("CUDA error: an illegal memory access\nCUDA kernel errors", 700),
-        }[st.session_state["fault"]]
+            "device": torch.AcceleratorError("CUDA error: an illegal memory access\nCUDA kernel errors"),
+        }[fault]
 
-    st.text(f"answer {jobs.answer('slot', st.session_state['fault'], 'Measuring', work)}")
+    st.text(f"answer {jobs.answer('slot', fault, 'Measuring', work)}")
 
 
 @pytest.mark.parametrize(
