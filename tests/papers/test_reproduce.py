@@ -121,3 +121,17 @@ def test_every_experiment_can_be_told_apart_and_names_what_it_rests_on() -> None
             "imagenet/efficientnet_lite2"
         }
     assert catalog.find_experiment("smoothing").id == "smoothing"
+
+
+def test_figures_are_measured_in_full_precision_and_the_switch_is_left_as_it_was(tmp_path: Path) -> None:
+    allowed: list[str] = []
+
+    def look(bench: Bench) -> Iterator[Figure | Details]:
+        for _ in range(2):
+            allowed.append(torch.backends.cudnn.conv.fp32_precision)
+            yield Figure("one", 1.0)
+
+    before = torch.backends.cudnn.conv.fp32_precision
+    for _ in reproduce(replace(SAMPLE, measure=look), store=Store((tmp_path,))):
+        assert torch.backends.cudnn.conv.fp32_precision == before
+    assert allowed == ["ieee", "ieee"] != [before, before]

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from lab import devices
 from lab.data import load_data
 from lab.images import Images
 from lab.models.catalog import load_model
@@ -196,7 +197,8 @@ def reproduce(
         return
     done = Reproduction(experiment, quick=quick)
     try:
-        for each in experiment.measure(Bench(quick, experiment.seed, progress)):
+        measuring = experiment.measure(Bench(quick, experiment.seed, progress))
+        while (each := _measured(measuring)) is not None:
             if isinstance(each, Details):
                 done = replace(done, details={**done.details, **each.values})
             else:
@@ -208,6 +210,12 @@ def reproduce(
     done = replace(done, complete=True)
     store.keep(Stored.now(key, done.record(), done.command))
     yield done
+
+
+@devices.full_precision()
+def _measured(measuring: Iterator[Figure | Details]) -> Figure | Details | None:
+    """The next thing that is measured, in full precision: gradients, too."""
+    return next(measuring, None)
 
 
 def stored_reproduction(experiment: Experiment, stored: Stored) -> Reproduction:
