@@ -1,6 +1,7 @@
 """On which device the tests run, and how many threads; see docs/architecture.md."""
 
 import os
+import sys
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # each process keeps to one thread: more would only hinder one another
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -30,6 +31,14 @@ def pytest_collection_modifyitems(items):
         for item in items:
             if item.get_closest_marker("gpu"):
                 item.add_marker(pytest.mark.skip(reason="shows what only a card can show: run it where there is a GPU"))
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_shared_between_tests():
+    yield
+    jobs = sys.modules.get("lab.ui.shell.jobs")
+    if jobs is not None:
+        jobs.forget_all()
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from lab import devices
+from lab.ui.shell import jobs
 
 
 def counting() -> None:
@@ -135,3 +136,141 @@ def test_a_device_that_fails_is_one_sentence_and_what_there_was_stays(fault, sai
     assert not at.exception
     assert at.text[0].value == "answer a part"
     assert freed, "the memory is given back"
+
+
+def together() -> None:
+    import threading
+
+    import streamlit as st
+
+    from lab.ui.shell import jobs
+
+    gate = st.session_state["gate"]
+
+    def work(progress):
+        gate.append(threading.get_ident())
+        while gate[0] == "closed" and not progress.cancelled:
+            threading.Event().wait(0.01)
+        yield gate[0]
+
+    own = st.session_state["own"]
+    st.text(f"answer {jobs.answer('slot', 'the same', 'Measuring', work, own=own)}")
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_what_several_sessions_ask_alike_is_done_once(own) -> None:
+    """Unless it is the person's own; who cancels lets go, and the others get their answer."""
+    gate = ["closed"]
+    sessions = [AppTest.from_function(together, default_timeout=30) for _ in range(3)]
+    for k, at in enumerate(sessions):
+        at.session_state["gate"], at.session_state["own"] = gate, own
+        at.run()
+        assert at.text[0].value == "answer None"
+        if own:
+            break  # in tests all sessions have one name
+        assert k == 0 or len(gate) == 2, "the second joins the work of the first"
+    if own:
+        gate[0] = "open"
+        until(sessions[0], lambda: sessions[0].text[0].value == "answer open")
+        (name,) = jobs._works
+        assert name[2], "it is kept under the name of the session"
+        return
+    sessions[0].button(key="cancel_slot").click().run()
+    assert "Stopped: measuring." in [i.value for i in sessions[0].info]
+    gate[0] = "open"
+    for at in sessions[1:]:
+        until(at, lambda at=at: at.text[0].value == "answer open")
+    assert len(gate) == 2, "it was done once"
+    sessions[0].run()
+    assert sessions[0].text[0].value == "answer None", "what was stopped stays stopped"
+
+
+def two_slots() -> None:
+    import threading
+
+    import streamlit as st
+
+    from lab.ui.shell import jobs
+
+    began = st.session_state["began"]
+
+    def work(slot):
+        def run(progress):
+            began.append(slot)
+            yield f"a part of {slot}"
+            while not progress.cancelled:
+                threading.Event().wait(0.01)
+
+        return run
+
+    for slot in ("first", "second"):
+        st.text(f"{slot} {jobs.answer(slot, 1, f'Measuring {slot}', work(slot))}")
+
+
+def test_a_stopped_place_stays_stopped_and_nothing_else_of_the_page_begins() -> None:
+    began: list[str] = []
+    at = AppTest.from_function(two_slots, default_timeout=30)
+    at.session_state["began"] = began
+    at.run()
+    until(at, lambda: began == ["first"])
+    at.button(key="cancel_second").click().run()  # it waits in the lane of the first, and is stopped there
+    at.button(key="cancel_first").click().run()
+    for _ in range(5):
+        at.run()
+    assert began == ["first"]
+    assert [t.value for t in at.text] == ["first a part of first", "second None"]
+    at.button(key="again_second").click().run()
+    until(at, lambda: began == ["first", "second"])
+    assert at.text[0].value == "first a part of first", "the other one stays stopped"
+    at.button(key="cancel_second").click().run()
+
+
+def follow_up() -> None:
+    import threading
+
+    import streamlit as st
+
+    from lab.ui.shell import jobs
+
+    began = st.session_state["began"]
+
+    def work(progress):
+        began.append("main")
+        yield "a part"
+        while not progress.cancelled:
+            threading.Event().wait(0.01)
+
+    def more(progress):
+        began.append("more")
+        yield "more"
+
+    found = jobs.answer("main", 1, "Measuring", work)
+    if found is not None:
+        st.text(f"{found}, {jobs.answer('more', 1, 'Measuring more', more)}")
+
+
+def test_what_follows_from_something_stopped_waits_for_a_click() -> None:
+    began: list[str] = []
+    at = AppTest.from_function(follow_up, default_timeout=30)
+    at.session_state["began"] = began
+    at.run()
+    until(at, lambda: began == ["main"])
+    at.button(key="cancel_main").click().run()
+    at.run()
+    assert began == ["main"]
+    assert at.text[0].value == "a part, None"
+    assert "Not begun, as this page was stopped: measuring more." in [i.value for i in at.info]
+    at.button(key="begin_more").click().run()
+    until(at, lambda: at.text[0].value == "a part, more")
+
+
+def test_time_left_does_not_count_the_wait_and_is_told_once_it_is_steady(monkeypatch) -> None:
+    work = jobs.Work("x", share=0.5)
+    assert work.left is None, "it has not begun"
+    now = time.monotonic()
+    work.began = now - 1
+    assert work.left is None, "too early to tell"
+    work.began = now - 10
+    assert work.left == pytest.approx(10, abs=0.5)
+    work.share = 0.01
+    assert work.left is None

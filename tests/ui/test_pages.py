@@ -433,20 +433,41 @@ def test_a_model_without_weights_says_so_in_a_sentence(monkeypatch: pytest.Monke
 
 
 def test_the_newest_request_wins_and_cancel_stops() -> None:
-    """A job that is replaced or cancelled ends at its next report."""
-    job = jobs.Job("x", 1)
-    job.progress.part(0.5, 1.0, "mnist/softmax").tell(0.0, "loading the model")
-    assert job.share == 0.5
-    assert job.message == "Softmax regression, loading the model"
-    job.stop.set()
+    """Work that nobody waits for any more ends at its next report: all have cancelled it, or asked for another."""
+    work = jobs.Work("x")
+    work.jobs = [jobs.Job(1, work), jobs.Job(1, work)]
+    work.progress.part(0.5, 1.0, "mnist/softmax").tell(0.0, "loading the model")
+    assert work.share == 0.5
+    assert work.message == "Softmax regression, loading the model"
+    work.jobs[0].let_go()
+    work.progress.tell(0.6)
+    work.jobs[1].let_go()
     with pytest.raises(Cancelled):
-        job.progress.tell(0.6)
+        work.progress.tell(0.7)
 
 
 def test_a_job_that_nobody_watches_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    job = jobs.Job("x", 1)
+    work = jobs.Work("x")
+    work.jobs = [jobs.Job(1, work)]
+    assert not work.cancelled()
     monkeypatch.setattr(jobs, "UNWATCHED", -1.0)
-    assert job.cancelled()
+    assert work.cancelled()
+
+
+def test_a_job_whose_browser_has_gone_ends_within_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = [True]
+    monkeypatch.setattr(jobs, "_is_here", lambda session: here[0])
+    monkeypatch.setattr(jobs, "GONE", 0.05)
+    work = jobs.Work("x")
+    work.jobs = [jobs.Job(1, work)]
+    here[0] = False
+    assert not work.cancelled(), "a connection may be lost for a moment"
+    here[0] = True
+    assert not work.cancelled()
+    here[0] = False
+    work.cancelled()
+    time.sleep(0.1)
+    assert work.cancelled()
 
 
 def test_a_device_that_is_not_here_is_one_sentence_on_every_page(monkeypatch):

@@ -13,7 +13,7 @@ import streamlit as st
 from lab.progress import Progress
 from lab.ui.shell.ask import Ask
 from lab.ui.shell.downloads import Offer, Recorded, files_of, offer_files
-from lab.ui.shell.jobs import answer, forget
+from lab.ui.shell.jobs import PAGE, answer, forget
 from lab.ui.shell.links import link_here
 from lab.ui.shell.navigation import start
 from lab.ui.shell.prose import prose, sections
@@ -56,6 +56,7 @@ class Page(Generic[S, R]):
         doing: what is being done, for the progress bar.
         button: what the run button says.
         own_picture: whether a picture of the person's own is looked at, which no link can hold.
+        private: whether the result is for nobody else, although he may ask the same.
         shared: whether it uses the model, picture, goal and seed that several pages have in common.
         sidebar: whether the settings are drawn in the sidebar, or above the result.
         keeps: whether the result before stays on the page while the next is at work.
@@ -85,6 +86,7 @@ class Page(Generic[S, R]):
     doing: Callable[[S], str] = lambda setup: "Measuring"
     button: str = "Measure"
     own_picture: Callable[[S], bool] = lambda setup: False
+    private: Callable[[S], bool] = lambda setup: False
     shared: bool = False
     sidebar: bool = True
     keeps: bool = False
@@ -108,6 +110,7 @@ class Page(Generic[S, R]):
             ask: how it asks, where widgets are preset or locked.
         """
         start()
+        st.session_state[PAGE] = self.name
         self.draw_within(ask)
 
     def draw_within(self, ask: Ask | None = None) -> None:
@@ -159,7 +162,12 @@ class Page(Generic[S, R]):
                     live(setup, result)
 
         return answer(
-            self.name, setup, self.doing(setup), lambda progress: self.compute(setup, progress), live and so_far
+            self.name,
+            setup,
+            self.doing(setup),
+            lambda progress: self.compute(setup, progress),
+            live and so_far,
+            own=self.own_picture(setup) or self.private(setup),
         )
 
     def _draw_tabs(self, setup: S, result: R) -> None:

@@ -165,4 +165,5 @@ PAGE: Page[Setup, Extraction] = Page(
     command=command,
     doing=doing,
     button="Copy the black box",
+    private=lambda setup: setup.is_own,
 )

@@ -60,7 +60,7 @@ def queries(setup: Setup, result: Extraction) -> None:
             yield curves
 
     key = (setup, len(result.rounds), tuple(chosen), count)
-    curves = answer("queries", key, "Asking the oracle", work, _draw)
+    curves = answer("queries", key, "Asking the oracle", work, _draw, own=setup.is_own)
     if curves:
         _draw(curves)
 

@@ -68,6 +68,11 @@ class Setup:
     seed: int
 
     @property
+    def is_own(self) -> bool:
+        """Whether it depends on what is the person's alone: an endpoint, or images."""
+        return self.remote or self.own is not None
+
+    @property
     def name(self) -> str:
         """The oracle's name, for a person."""
         return "the endpoint" if self.remote else model_name(self.oracle)

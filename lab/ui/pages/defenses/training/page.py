@@ -142,7 +142,8 @@ def _trained(plan: Plan) -> Trained | None:
         yield from run.run(progress)
 
     # a worker of its own, so that nobody's attack waits for minutes
-    return answer(NAME, plan, f"Training: {NETS[plan.net].lower()}, {PRESETS[plan.preset].name}", work, _live, NAME)
+    doing = f"Training: {NETS[plan.net].lower()}, {PRESETS[plan.preset].name}"
+    return answer(NAME, plan, doing, work, _live, lane=NAME, own=True)
 
 
 def _live(trained: Trained) -> None:
