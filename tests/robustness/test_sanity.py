@@ -10,7 +10,7 @@ from lab.experiments.defenses.attackers import Softmaxed
 from lab.experiments.robustness import sanity
 from lab.experiments.robustness.sanity import check
 from lab.progress import Cancelled, Progress
-from lab.types import LabWarning
+from lab.types import LabWarning, ParamError
 
 LOGITS, GRADIENTS, UNBOUNDED, STEPS, ITERATED, NOISE, BLACK_BOX = range(7)
 
@@ -105,3 +105,25 @@ def test_a_model_that_changes_while_it_is_asked_is_told():
     found = ask(Learns().eval(), count=8)
     assert not found[GRADIENTS].passed
     assert "The weights changed" in found[GRADIENTS].said
+
+
+@pytest.mark.parametrize(
+    ("norm", "eps", "blind"), [("l2", 1.5, "SPSA, scores only"), ("l1", 10.0, "MI-FGSM, made on another model")]
+)
+def test_checks_are_asked_in_the_norm_that_is_measured_in(norm, eps, blind):
+    model, other = lab.load_model("mnist/mlp"), lab.load_model("mnist/softmax")
+    data = lab.load_data("mnist").rows(slice(0, 16))
+    asked = list(check(model, data.x, data.y, eps, norm=norm, source=other))
+    assert [each.passed for each in asked] == [True] * 7
+    unbounded = asked[2].evidence
+    values = data.x[0].numel()
+    assert unbounded[-1]["epsilon"] == f"{values**0.5 if norm == 'l2' else values:.3g}"
+    assert blind in [row["attack"] for row in asked[-1].evidence]
+
+
+def test_where_there_is_nothing_to_compare_with_it_says_so():
+    model, data = lab.load_model("mnist/mlp"), lab.load_data("mnist").rows(slice(0, 6))
+    *_, last = check(model, data.x, data.y, 5.0, norm="l1")
+    assert last.passed is None
+    with pytest.raises(ParamError, match="norm must be"):
+        list(check(model, data.x, data.y, 0.1, norm="l0"))

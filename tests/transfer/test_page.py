@@ -49,7 +49,7 @@ def expected() -> Transfer:
 def test_the_verdict_and_the_files_say_what_the_package_measures() -> None:
     at, found = page(), expected()
     others = [found.cells[s][t].success for s in range(3) for t in range(3) if s != t]
-    assert f"fool another **{sum(others) / 6:.0%}** of the time" in verdict(at)
+    assert f"fool another model **{sum(others) / 6:.0%}** of the time" in verdict(at)
     assert f"The {found.n} images that all of these models class right, of 20" in texts(at)
     figure = json.loads(at.get("plotly_chart")[0].proto.spec)
     shown = torch.tensor(figure["data"][0]["z"])

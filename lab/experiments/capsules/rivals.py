@@ -25,6 +25,8 @@ VOTE, TRANSFER, WORST = "vote", "transfer", "worst"
 """Names of what is compared besides: the vote attack, images made on the other network, the worst for each image."""
 CARRIED = "mi_fgsm"
 """The attack whose images are shown to the other network."""
+ASKED = 2 * len(WHITE) + 3
+"""Outcomes of a whole comparison."""
 TITLES = {VOTE: "Vote attack", TRANSFER: "Made on the other net", WORST: "Worst of all, per image"}
 
 

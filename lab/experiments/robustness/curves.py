@@ -306,6 +306,7 @@ class Robustness:
         params: given to every attack that has them.
         restarts: how often an attack was run at most.
         draws: looks that each answer of a random model was averaged over.
+        asked: how many outcomes there are when it is whole; 0 where that is not known.
     """
 
     outcomes: tuple[Outcome, ...]
@@ -315,11 +316,17 @@ class Robustness:
     params: tuple[tuple[str, Any], ...] = ()
     restarts: int = 1
     draws: int = 1
+    asked: int = 0
 
     @property
     def complete(self) -> bool:
-        """Whether every outcome that has begun was measured to its end."""
-        return all(o.complete for o in self.outcomes)
+        """Whether every outcome was measured to its end."""
+        return len(self.outcomes) >= self.asked and all(o.complete for o in self.outcomes)
+
+    def shared_by(self, models: Sequence[str]) -> tuple[Outcome, ...]:
+        """What may be compared: the outcomes of the attacks that every one of these models has undergone to its end."""
+        done = {(o.model, o.attack) for o in self.outcomes if o.complete}
+        return tuple(o for o in self.outcomes if all((model, o.attack) in done for model in models))
 
     def record(self) -> dict[str, Any]:
         """Curves and images as plain numbers; None stands for an image that was not broken."""
@@ -330,6 +337,7 @@ class Robustness:
             "params": dict(self.params),
             "restarts": self.restarts,
             "draws": self.draws,
+            "complete": self.complete,
             "images": list(self.ids),
             "outcomes": [
                 {

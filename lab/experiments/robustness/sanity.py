@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,19 +12,24 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lab.attacks import attack
+from lab.attacks.catalog import find_attack
 from lab.attacks.gradient import loss_gradient
+from lab.attacks.norms import NORMS, per_row
 from lab.gate import check_batch, check_logits, make_goal, usable
 from lab.models.cards import resized
 from lab.params import number
 from lab.predict import classes_of, logits_of
 from lab.progress import SILENT, Progress
-from lab.types import Goal, Model, Result
+from lab.types import Goal, Model, ParamError, Result
 
 STEPS = (10, 40, 100)
 """Numbers of steps of the attack that is made stronger."""
 RESTARTS = 3
-HUGE = 1.0
-"""An epsilon at which every image can become every other."""
+WITHOUT_GRADIENTS: Mapping[str, tuple[str, str, dict[str, Any]]] = {
+    "linf": ("square", "Square, scores only", {"steps": 300}),
+    "l2": ("spsa", "SPSA, scores only", {"steps": 20, "samples": 16}),
+}
+"""An attack that sees no gradients, in the norms that there is one for."""
 SHAKES = 10
 """Random perturbations of each image."""
 NARROW = 1e-3
@@ -51,13 +57,14 @@ class Check:
 
 @dataclass(frozen=True)
 class Case:
-    """What is checked: a model, images that it classes right, and the size of perturbations (L-infinity).
+    """What is checked: a model, images that it classes right, and the size of perturbations.
 
     Attributes:
         model: images -> logits.
         x: clean images [N,C,H,W].
         y: their classes [N].
         eps: size of the perturbation.
+        norm: in which it is measured: "linf", "l2" or "l1".
         source: another model, on which images are made to transfer; None where there is none.
         seed: of all random numbers.
         progress: hears the questions; where it stops the work, no answer is given.
@@ -67,9 +74,20 @@ class Case:
     x: Tensor
     y: Tensor
     eps: float
+    norm: str
     source: Model | None
     seed: int
     progress: Progress
+
+    @property
+    def huge(self) -> float:
+        """An epsilon at which every image can become every other."""
+        values = self.x[0].numel()
+        return {"linf": 1.0, "l2": math.sqrt(values), "l1": float(values)}[self.norm]
+
+    def written(self, eps: float) -> str:
+        """A size, for a person."""
+        return f"{255 * eps:.3g}/255" if self.norm == "linf" else f"{eps:.3g}"
 
     def attacked(self, key: str, eps: float | None = None, seed: int | None = None, **params: Any) -> Result:
         """The result of one attack, which leaves an image alone as soon as it is fooled.
@@ -77,6 +95,8 @@ class Case:
         Raises:
             Cancelled: where it was stopped: what it had by then answers nothing.
         """
+        if any(p.name == "norm" for p in find_attack(key).params):
+            params["norm"] = self.norm
         result: Result = attack(
             key,
             self.model,
@@ -102,6 +122,7 @@ def check(
     y: Tensor,
     eps: float | str,
     *,
+    norm: str = "linf",
     source: Model | None = None,
     seed: int = 0,
     progress: Progress = SILENT,
@@ -112,13 +133,15 @@ def check(
         model: images -> logits.
         x: clean images [N,C,H,W] in [0,1]; those that the model gets wrong are left out.
         y: their classes, int64 [N].
-        eps: size of the perturbation (L-infinity), a number or text such as "8/255".
+        eps: size of the perturbation, a number or text such as "8/255".
+        norm: in which it is measured: "linf", "l2" or "l1".
         source: another model of the same classes, for images that transfer.
         seed: of all random numbers.
         progress: hears the questions.
 
     Raises:
         Cancelled: where it was stopped, in the middle of a question.
+        ParamError: for another norm.
 
     Source: Carlini et al. 2019, "On evaluating adversarial robustness", section 3; Athalye, Carlini and Wagner 2018,
         section 3.1.
@@ -132,6 +155,8 @@ def check(
         ('Are these logits?', True)
     """
     x, y = check_batch(x, y)
+    if norm not in NORMS:
+        raise ParamError(f"norm must be {', '.join(NORMS)}, not {norm!r}")
     x = resized(x, model)
     logits = logits_of(model, x)
     check_logits(logits, len(x), Goal(y.cpu()))
@@ -141,7 +166,7 @@ def check(
         yield Check("Is there anything to attack?", None, "The model classes none of these images right.", ())
         return
     rows = right.nonzero().flatten().to(x.device)
-    case = Case(model, x[rows], y[rows], number(eps), source, seed, progress)
+    case = Case(model, x[rows], y[rows], number(eps), norm, source, seed, progress)
     for k, ask in enumerate(QUESTIONS):
         progress.tell((k + 1) / (len(QUESTIONS) + 1))
         yield ask(case)
@@ -212,8 +237,8 @@ def _scaled(g: Tensor) -> Tensor:
 
 def _unbounded(case: Case) -> Check:
     rows = []
-    for eps in (case.eps, 2 * case.eps, HUGE):
-        size = min(eps, HUGE)
+    for eps in (case.eps, 2 * case.eps, case.huge):
+        size = min(eps, case.huge)
         rows.append((size, case.accuracy("pgd", eps=size, alpha=size / 4, steps=40)))
     last = rows[-1][1]
     passed = last <= SLACK
@@ -222,7 +247,7 @@ def _unbounded(case: Case) -> Check:
         if passed
         else f"Even with no bound {last:.0%} of the images stand: the attack is too weak, for they can become anything."
     )
-    evidence = tuple({"epsilon": f"{255 * eps:.3g}/255", "accuracy under PGD-40": f"{a:.1%}"} for eps, a in rows)
+    evidence = tuple({"epsilon": case.written(eps), "accuracy under PGD-40": f"{a:.1%}"} for eps, a in rows)
     return Check("Does accuracy fall to 0 as epsilon grows?", passed, said, evidence)
 
 
@@ -261,7 +286,8 @@ def _noise(case: Case) -> Check:
     stands = torch.ones(len(case.x), dtype=torch.bool)
     for _ in range(SHAKES):
         signs = torch.randint(0, 2, case.x.shape, generator=rng).to(case.x) * 2 - 1
-        seen = classes_of(case.model, (case.x + case.eps * signs).clamp(0, 1))
+        sizes = case.eps / per_row(NORMS[case.norm].length(signs), signs)
+        seen = classes_of(case.model, (case.x + sizes * signs).clamp(0, 1))
         stands &= seen == case.y.cpu()
     noise, pgd = float(stands.double().mean()), case.accuracy("pgd")
     passed = pgd < noise or noise <= SLACK
@@ -279,7 +305,9 @@ def _noise(case: Case) -> Check:
 
 def _black_box(case: Case) -> Check:
     rows = {"PGD-100, white box": case.accuracy("pgd", steps=STEPS[2])}
-    rows["Square, scores only"] = case.accuracy("square", steps=300)
+    if case.norm in WITHOUT_GRADIENTS:
+        key, name, params = WITHOUT_GRADIENTS[case.norm]
+        rows[name] = case.accuracy(key, **params)
     if case.source is not None:
         made = attack(
             "mi_fgsm",
@@ -287,12 +315,16 @@ def _black_box(case: Case) -> Check:
             resized(case.x, case.source),
             case.y,
             eps=case.eps,
+            norm=case.norm,
             seed=case.seed,
             progress=Progress(stop=case.progress.stop),
         )
         case.progress.check()
         seen = classes_of(case.model, resized(made.x, case.model))
         rows["MI-FGSM, made on another model"] = float((seen == case.y.cpu()).double().mean())
+    question = "Is white box at least as strong as black box and transfer?"
+    if len(rows) == 1:
+        return Check(question, None, "In this norm there is no attack to compare with, nor another model.", ())
     white, *others = rows.values()
     passed = white <= min(others) + SLACK
     said = (
@@ -301,7 +333,7 @@ def _black_box(case: Case) -> Check:
         else "An attack without gradients breaks more than the one that has them: the gradients mislead."
     )
     evidence = tuple({"attack": name, "accuracy": f"{a:.1%}"} for name, a in rows.items())
-    return Check("Is white box at least as strong as black box and transfer?", passed, said, evidence)
+    return Check(question, passed, said, evidence)
 
 
 QUESTIONS = (_gradients, _unbounded, _steps, _iterated, _noise, _black_box)

@@ -250,6 +250,11 @@ class Matrix:
     restarts: int = 1
     draws: int = 1
 
+    @property
+    def complete(self) -> bool:
+        """Whether the images of every source that was asked for are here."""
+        return self.transfer.complete
+
     def record(self) -> dict[str, Any]:
         """The matrix and what it depends on as plain values; `ids` are the names of the images that count."""
         of = self.transfer

@@ -18,6 +18,7 @@ from concurrent.futures import TimeoutError as NotYet
 from dataclasses import dataclass, field
 from threading import Event, Lock
 from typing import Any, TypeVar, cast
+from uuid import uuid4
 
 import streamlit as st
 from streamlit import runtime
@@ -204,6 +205,11 @@ def _page() -> str:
     return cast("str", st.session_state.get(PAGE, ""))
 
 
+def _own_name() -> str:
+    """A name that no other session has."""
+    return cast("str", st.session_state.setdefault("_own_name", uuid4().hex))
+
+
 def _session() -> str:
     context = get_script_run_ctx()
     return context.session_id if context else ""
@@ -260,7 +266,7 @@ def _begin(
     slot: str, key: Hashable, label: str, work: Callable[[Progress], Iterator[Any]], lane: str, own: bool
 ) -> Job:
     """A job that waits for the work that this slot and key stand for: the one that is there, or a new one."""
-    name = slot, key, _session() if own else ""
+    name = slot, key, _own_name() if own else ""
     with _works_lock:
         shared = _works.get(name)
         if shared is None or _failed(shared):
@@ -294,7 +300,7 @@ def forget(slot: str, key: Hashable) -> None:
     _stopped().discard(_page())
     _results().pop((slot, key), None)
     with _works_lock:
-        for name in ((slot, key, ""), (slot, key, _session())):
+        for name in ((slot, key, ""), (slot, key, _own_name())):
             done = _works.get(name)
             if done is not None and done.future is not None and done.future.done():
                 del _works[name]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from lab import attacks
 from lab.attacks.spec import Spec
 from lab.data.catalog import TASKS
@@ -36,3 +38,9 @@ def attack_label(spec: Spec) -> str:
 def percent(share: float | None, places: int = 1) -> str:
     """A share in percent, with so many decimal places; a dash where there is none."""
     return "–" if share is None else f"{share:.{places}%}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names in a sentence: A, B and C."""
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last

@@ -8,7 +8,7 @@ import streamlit as st
 
 from lab.defenses.detect import capsules_of
 from lab.experiments.capsules.look import Look
-from lab.experiments.capsules.rivals import TRANSFER, VOTE, WHITE, WORST, Rivals, compare, title_of, worst_of
+from lab.experiments.capsules.rivals import ASKED, TRANSFER, VOTE, WHITE, WORST, Rivals, compare, title_of, worst_of
 from lab.experiments.robustness.curves import Outcome, Robustness
 from lab.figures import capsules as figures
 from lab.figures.attack import scaled
@@ -21,6 +21,7 @@ from lab.ui.shell.ask import Ask
 from lab.ui.shell.downloads import files_of, offer_files
 from lab.ui.shell.jobs import answer
 from lab.ui.shell.prose import prose
+from lab.ui.shell.words import listed
 
 SIZES = 7
 """Sizes of a curve, with 0."""
@@ -38,7 +39,8 @@ def robust(setup: Setup, result: Look) -> None:
         for outcomes in compare(
             rivals, data.x, data.y, eps, seed=setup.seed, progress=progress.part(0.1, 1.0), steps=setup.steps
         ):
-            yield Robustness(outcomes, tuple(data.ids), setup.dataset, setup.seed, (("steps", setup.steps),))
+            params = (("steps", setup.steps),)
+            yield Robustness(outcomes, tuple(data.ids), setup.dataset, setup.seed, params, asked=ASKED)
 
     def live(so_far: Robustness) -> None:
         _panels(so_far.outcomes, setup.names, setup.eps)
@@ -47,10 +49,10 @@ def robust(setup: Setup, result: Look) -> None:
     curves = answer("rivals", key, "Attacking both networks", work, live)
     if curves is None:
         return
-    outcomes = curves.outcomes
-    if not curves.complete or {o.attack for o in outcomes} != {*WHITE, VOTE, TRANSFER}:
-        st.warning("Stopped: only what was measured by then is shown, and the worst of all is the worst of that.")
-    if verdict := conclusion(outcomes, setup.names):
+    outcomes = curves.outcomes if curves.complete else curves.shared_by(setup.models)
+    if not curves.complete:
+        st.warning("Stopped: only the attacks that both networks have undergone to their end are shown and compared.")
+    if verdict := conclusion(outcomes, setup.names, curves.complete):
         st.markdown(f"#### {verdict}")
     measured = [key for key in setup.models if any(o.model == key for o in outcomes)]
     _panels((*outcomes, *(worst_of(outcomes, key) for key in measured)), setup.names, setup.eps)
@@ -72,8 +74,14 @@ def _panels(outcomes: Sequence[Outcome], names: Mapping[str, str], top: float) -
                 )
 
 
-def conclusion(outcomes: Sequence[Outcome], names: Mapping[str, str]) -> str | None:
-    """What was measured where one gradient step separates the networks most; None before there is enough."""
+def conclusion(outcomes: Sequence[Outcome], names: Mapping[str, str], whole: bool = True) -> str | None:
+    """What was measured where one gradient step separates the networks most; None before there is enough.
+
+    Args:
+        outcomes: of attacks that both networks have undergone, and of those for one of them alone where it is whole.
+        names: of the networks, the capsules' first.
+        whole: whether these are all attacks.
+    """
     first, second = names
     step = {o.model: o for o in outcomes if o.attack == "fgsm"}
     sizes = [e for e in step[first].eps if e and e in step[second].eps] if set(step) == set(names) else []
@@ -83,24 +91,26 @@ def conclusion(outcomes: Sequence[Outcome], names: Mapping[str, str]) -> str | N
     one = [step[model].at(eps) for model in names]
     worst = [worst_of(outcomes, model) for model in names]
     last = [o.at(eps).accuracy for o in worst]
+    kinds = list(dict.fromkeys(title_of(o.attack) for o in outcomes if o.model == first))
+    under = "all attacks" if whole else listed(kinds)
     doubt = "" if one[0].low > one[1].high else " (too few images to tell them apart)"
     return (
         f"Under FGSM at {scaled(eps, 'linf')} the capsule network still classes **{one[0].accuracy:.0%}** right, the "
-        f"{names[second][0].lower()}{names[second][1:]} {one[1].accuracy:.0%}{doubt}; under the worst of all attacks "
-        f"for each image **{last[0]:.0%}** and {last[1]:.0%}. {_ahead(worst, sizes)}"
+        f"{names[second][0].lower()}{names[second][1:]} {one[1].accuracy:.0%}{doubt}; under the worst of {under} "
+        f"for each image **{last[0]:.0%}** and {last[1]:.0%}. {_ahead(worst, sizes, under)}"
     )
 
 
-def _ahead(worst: Sequence[Outcome], sizes: Sequence[float]) -> str:
-    """At which sizes the first network is ahead of the second under all attacks, and at which it is behind."""
+def _ahead(worst: Sequence[Outcome], sizes: Sequence[float], under: str) -> str:
+    """At which sizes the first network is ahead of the second under these attacks, and at which it is behind."""
     ahead = [e for e in sizes if worst[0].at(e).low > worst[1].at(e).high]
     behind = [e for e in sizes if worst[0].at(e).high < worst[1].at(e).low]
     if ahead:
         left = [f"{o.at(ahead[-1]).accuracy:.0%}" for o in worst]
-        kept = f"The largest size at which it is ahead under all attacks is {scaled(ahead[-1], 'linf')} "
+        kept = f"The largest size at which it is ahead under {under} is {scaled(ahead[-1], 'linf')} "
         kept += f"({left[0]} against {left[1]})."
     else:
-        kept = "At no size do these images show that it is ahead under all attacks."
+        kept = f"At no size do these images show that it is ahead under {under}."
     if behind:
         kept += f" At {', '.join(scaled(e, 'linf') for e in behind)} it is the weaker one."
     return kept

@@ -38,6 +38,11 @@ from lab.ui.shell.page import Page
 from lab.ui.shell.prose import prose
 from lab.ui.shell.words import name_of
 
+FEW = 10
+"""Batches below which no endpoint is told."""
+ALIKE = 1e-4
+"""Share by which lengths of gradients may differ in a linear network, by rounding."""
+
 
 def compute(setup: Setup, progress: Progress) -> Iterator[Estimate]:
     """The scores; of work that was stopped, from the batches that there are."""
@@ -79,6 +84,8 @@ def show(setup: Setup, result: Estimate) -> None:
     st.markdown(f"### {sentence(setup, result)}")
     st.caption(prose(NAME, "The estimate"))
     _warn(setup, result)
+    if result.clever.maxima.shape[2] < FEW:
+        return
     exact = _exact(result)
     how = [prose(NAME, "The scores")]
     if len(setup.classes) > ALL_CLASSES:
@@ -95,7 +102,9 @@ def show(setup: Setup, result: Estimate) -> None:
 
 
 def sentence(setup: Setup, result: Estimate) -> str:
-    """What was estimated and what attacks found, with numbers."""
+    """What was estimated and what attacks found, with numbers; no estimate from fewer than FEW batches."""
+    if (batches := result.clever.maxima.shape[2]) < FEW:
+        return f"No estimate from {batches} of {setup.sampling.batches} batches: that takes {FEW} at least."
     norm, best = setup.norm, nearest(result.attacks)
     name, size = setup.subject.card.name, written(score_of(result), norm)
     if best is not None and best.distance < score_of(result) and not _flat(result):
@@ -103,9 +112,10 @@ def sentence(setup: Setup, result: Estimate) -> str:
             f"CLEVER's estimate for **{name}**, **{size}** in {NORM_NAMES[norm]}, is too large: {name_of(best.attack)} "
             f"makes it see *{setup.classes[best.label]}* at **{written(best.distance, norm)}**."
         )
+    part = "" if result.clever.complete else f"From the first {batches} of {setup.sampling.batches} batches, "
     estimated = (
-        f"CLEVER estimates that **{name}** goes on seeing *{_seen(result)}* in every picture nearer than **{size}** in "
-        f"{NORM_NAMES[norm]}; *{target_name(result, nearest_target(result))}* is the nearest other class."
+        f"{part}CLEVER estimates that **{name}** goes on seeing *{_seen(result)}* in every picture nearer than "
+        f"**{size}** in {NORM_NAMES[norm]}; *{target_name(result, nearest_target(result))}* is the nearest other class."
     )
     if best is None:
         return estimated
@@ -114,6 +124,8 @@ def sentence(setup: Setup, result: Estimate) -> str:
 
 def _warn(setup: Setup, result: Estimate) -> None:
     """What speaks against the score."""
+    if result.clever.maxima.shape[2] < FEW:
+        return
     best = nearest(result.attacks)
     if _flat(result):
         st.error(prose(NAME, "Flat"), icon=":material/visibility_off:")
@@ -136,10 +148,15 @@ def _flat(result: Estimate) -> bool:
 
 
 def _exact(result: Estimate) -> float | None:
-    """The exact distance where the network is linear, pixels' range left aside."""
-    scores = result.clever
-    if scores.sampling.order == 1 and bool((scores.scale == 0).all()) and bool((scores.location > 0).all()):
-        return float((scores.margin / scores.slope)[0].min())
+    """The exact distance where the network was shown to be linear, pixels' range left aside.
+
+    That is where the gradient has the same length at the image and wherever the ball was sampled.
+    """
+    scores, slope = result.clever, result.clever.slope[0]
+    lengths = scores.maxima[0].double()
+    alike = bool(((lengths - slope[:, None]).abs() <= ALIKE * slope[:, None]).all())
+    if scores.sampling.order == 1 and lengths.shape[1] >= FEW and alike and bool((slope > 0).all()):
+        return float((scores.margin[0] / slope).min())
     return None
 
 

@@ -11,7 +11,7 @@ from lab.experiments.robustness.sanity import Check, check
 from lab.figures.attack import scaled
 from lab.models.catalog import is_here
 from lab.progress import Progress
-from lab.ui.pages.robustness.setup import LARGEST, NAME, Setup, autoattack_if_lower, ranking
+from lab.ui.pages.robustness.setup import NAME, Setup, autoattack_if_lower, ranking
 from lab.ui.parts.checks import show_checks, so_far
 from lab.ui.shell import cache, trained
 from lab.ui.shell.ask import Ask
@@ -27,10 +27,10 @@ def believed(setup: Setup, result: Robustness) -> None:
     """The sanity checks of one model, each with its evidence; first the model that seems better than it is."""
     options = sorted(ranking(setup, result), key=lambda key: autoattack_if_lower(setup, result, key) is None)
     model = st.selectbox("Model", options, key=Ask(NAME).key("checked"), format_func=setup.names.__getitem__)
-    eps = setup.eps[-1] / 2 if setup.norm == "linf" else LARGEST["linf"][setup.task] / 510
+    eps = setup.eps[-1] / 2
     others = [key for key in trained.keys(setup.task) if key != model and is_here(key)]
     source = next((key for key in others if key.endswith(("/mlp", "/efficientnet_lite0"))), next(iter(others), None))
-    st.caption(prose(NAME, "The checks", size=scaled(eps, "linf"), n=CHECKED))
+    st.caption(prose(NAME, "The checks", size=scaled(eps, setup.norm), n=CHECKED))
 
     def work(progress: Progress) -> Iterator[tuple[Check, ...]]:
         data = cache.first_images(setup.models, setup.count)
@@ -38,9 +38,10 @@ def believed(setup: Setup, result: Robustness) -> None:
         attacked = cache.model(model, progress.part(0.0, 0.1))
         other = None if source is None else cache.model(source, progress.part(0.1, 0.2))
         part = progress.part(0.2, 1.0)
-        yield from so_far(check(attacked, data.x, data.y, eps, source=other, seed=setup.seed, progress=part))
+        asked = check(attacked, data.x, data.y, eps, norm=setup.norm, source=other, seed=setup.seed, progress=part)
+        yield from so_far(asked)
 
-    key = (model, setup.task, setup.count, eps, setup.seed)
+    key = (model, setup.task, setup.count, setup.norm, eps, setup.seed)
     answered = answer("checks", key, f"Questioning {setup.names[model]}", work, show_checks)
     if answered:
         show_checks(answered)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import streamlit as st
 
@@ -21,6 +22,7 @@ from lab.ui.shell import cache
 from lab.ui.shell.downloads import Offer, table_of
 from lab.ui.shell.page import Page
 from lab.ui.shell.prose import prose
+from lab.ui.shell.words import listed
 
 
 def compute(setup: Setup, progress: Progress) -> Iterator[Robustness]:
@@ -39,7 +41,8 @@ def compute(setup: Setup, progress: Progress) -> Iterator[Robustness]:
         steps=setup.steps,
     ):
         dataset = of_task(setup.task).key
-        yield Robustness(outcomes, tuple(data.ids), dataset, setup.seed, (("steps", setup.steps),))
+        asked, params = len(setup.models) * len(setup.attacks), (("steps", setup.steps),)
+        yield Robustness(outcomes, tuple(data.ids), dataset, setup.seed, params, asked=asked)
 
 
 def show(setup: Setup, result: Robustness) -> None:
@@ -55,22 +58,43 @@ def live(setup: Setup, result: Robustness) -> None:
 
 
 def sentence(setup: Setup, result: Robustness) -> str:
-    """What the models that keep most and least keep at the largest epsilon, and which only seem to."""
-    ranked, eps = ranking(setup, result), setup.eps[-1]
+    """What the models that keep most and least keep at the largest epsilon, and which only seem to.
+
+    Of a run that was stopped, what all models have undergone; where there is no such thing, the last that was measured.
+    """
+    eps = setup.eps[-1]
+    shared = result if result.complete else replace(result, outcomes=result.shared_by(setup.models))
+    if not shared.outcomes:
+        return _so_far(setup, result)
+    ranked = ranking(setup, shared)
 
     def kept(key: str) -> str:
         clean = next(o for o in result.outcomes if o.model == key).at(0).accuracy
-        return f"*{setup.names[key]}* still classes **{worst(result, key, eps):.0%}** right (clean {clean:.0%})"
+        return f"*{setup.names[key]}* still classes **{worst(shared, key, eps):.0%}** right (clean {clean:.0%})"
 
     least = f"; {kept(ranked[-1])}" if len(ranked) > 1 else ""
     seeming = [
-        f"*{setup.names[key]}* keeps {worst(result, key, eps):.0%} here and {card:.0%} under AutoAttack: "
+        f"*{setup.names[key]}* keeps {worst(shared, key, eps):.0%} here and {card:.0%} under AutoAttack: "
         "its gradients are masked."
         for key in ranked
-        if (card := autoattack_if_lower(setup, result, key)) is not None
+        if (card := autoattack_if_lower(setup, shared, key)) is not None
     ]
-    size = scaled(eps, setup.norm)
-    return " ".join([f"At {size}, under the worst of these attacks, {kept(ranked[0])}{least}.", *seeming])
+    if setup.norm != "linf":
+        seeming.append(prose(NAME, "Not in this norm"))
+    attacks = list(dict.fromkeys(setup.methods[o.attack] for o in shared.outcomes))
+    under = "the worst of these attacks" if result.complete and len(attacks) > 1 else listed(attacks)
+    return " ".join([f"At {scaled(eps, setup.norm)}, under {under}, {kept(ranked[0])}{least}.", *seeming])
+
+
+def _so_far(setup: Setup, result: Robustness) -> str:
+    """The last thing that was measured, while nothing can be compared."""
+    last = result.outcomes[-1]
+    name, method = setup.names[last.model], setup.methods[last.attack]
+    if not last.eps or not last.eps[-1]:
+        return f"So far only the clean images were shown to *{name}*: it classes **{last.at(0).accuracy:.0%}** right."
+    eps = last.eps[-1]
+    kept = f"*{name}* still classes **{last.at(eps).accuracy:.0%}** right"
+    return f"So far, at {scaled(eps, setup.norm)} under {method}, {kept}; the other models have not undergone as much."
 
 
 def doing(setup: Setup) -> str:

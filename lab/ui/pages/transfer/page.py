@@ -25,6 +25,7 @@ from lab.ui.shell import cache
 from lab.ui.shell.ask import Ask
 from lab.ui.shell.page import Page
 from lab.ui.shell.prose import prose
+from lab.ui.shell.words import listed
 
 CELLS: Mapping[What, str] = {
     "success": "Misclassified",
@@ -78,14 +79,18 @@ def live(setup: Setup, result: Matrix) -> None:
 
 
 def sentence(setup: Setup, result: Matrix) -> str:
-    """The mean, the strongest and the weakest transfer, with numbers."""
+    """The mean, the strongest and the weakest transfer, with numbers; of the sources that were measured."""
     names, between = setup.names, [row for row in result.rows() if row["source"] != row["target"]]
     best, worst = (most(between, key=lambda row: row["success"]) for most in (max, min))
     mean = sum(row["success"] for row in between) / len(between)
+    sources = [names[key] for key in result.transfer.sources]
+    made = "Made on one model" if result.complete else f"So far, made on {listed(sources)}"
+    told = f"{made}, the images fool another model **{mean:.0%}** of the time"
+    if best["success"] == worst["success"]:
+        return f"{told}."
     return (
-        f"Made on one model, the images fool another **{mean:.0%}** of the time; most from {names[best['source']]} to "
-        f"{names[best['target']]} (**{best['success']:.0%}**), least from {names[worst['source']]} to "
-        f"{names[worst['target']]} (**{worst['success']:.0%}**)."
+        f"{told}; most from {names[best['source']]} to {names[best['target']]} (**{best['success']:.0%}**), least from "
+        f"{names[worst['source']]} to {names[worst['target']]} (**{worst['success']:.0%}**)."
     )
 
 
