@@ -15,6 +15,8 @@ st.set_page_config(
 )
 offered = {st.Page(p.path, title=p.title, icon=p.icon, default=p is OVERVIEW): p for p in (OVERVIEW, *PAGES)}
 chosen = st.navigation(list(offered))
+if offered[chosen] is not OVERVIEW:
+    st.set_page_config(page_title=f"{chosen.title} · Adversarial robustness lab")
 renew(offered[chosen].name)
 if attempt(devices.pick) is None:  # LAB_DEVICE names none that is here
     st.stop()

@@ -88,6 +88,11 @@ class Trained:
     net: nn.Module | None
 
     @property
+    def complete(self) -> bool:
+        """Whether all that was asked for was measured."""
+        return self.finished
+
+    @property
     def finished(self) -> bool:
         """Whether no epoch is to come."""
         return bool(self.epochs) and (bool(self.epochs[-1].note) or len(self.epochs) == self.plan.epochs)

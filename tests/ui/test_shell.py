@@ -15,6 +15,8 @@ from lab.ui.pages.overview.page import PAGE as OVERVIEW
 from lab.ui.shell import links, prose
 from lab.ui.shell.ask import Ask
 from lab.ui.shell.downloads import files_of
+from lab.ui.shell.page import STOPPED, STOPPED_FILES
+from tests.support.pages import open_page
 
 
 def form() -> None:
@@ -42,6 +44,7 @@ def page() -> None:
     @dataclass(frozen=True)
     class Result:
         values: tuple
+        complete: bool
 
         def record(self):
             return {"values": list(self.values)}
@@ -58,7 +61,7 @@ def page() -> None:
     def compute(setup, progress):
         for k in range(setup.n):
             progress.tell(k / setup.n, "counting")
-            yield Result(tuple(range(k + 1)))
+            yield Result(tuple(range(k + 1)), k == setup.n - 1 and setup.n != 3)
 
     Page(
         name="sample",
@@ -140,6 +143,8 @@ def test_settings_that_do_not_work_are_told_in_a_sentence() -> None:
 
 def test_the_files_hold_the_record_and_the_rows() -> None:
     class Result:
+        complete = False
+
         def record(self) -> dict:
             return {"a": [1, None]}
 
@@ -151,7 +156,7 @@ def test_the_files_hold_the_record_and_the_rows() -> None:
         {"name": "x, y", "value": "1.5"},
         {"name": "z", "value": ""},
     ]
-    assert json.loads(everything.data) == {"a": [1, None]}
+    assert json.loads(everything.data) == {"a": [1, None], "complete": False}
 
 
 def test_every_page_says_what_one_finds_there() -> None:
@@ -186,3 +191,20 @@ def test_old_parameters_have_one_present_name() -> None:
 
 def test_streamlit_still_has_what_the_navigation_reaches_into() -> None:
     assert hasattr(PagesManager, "uses_pages_directory"), "Streamlit renamed it: see lab/ui/shell/navigation.py"
+
+
+def test_what_is_not_complete_says_so_beside_the_result_and_the_files() -> None:
+    whole, part = (AppTest.from_function(page, default_timeout=30) for _ in range(2))
+    part.query_params["sample_n"] = "3"
+    for at in (whole, part):
+        at.run()
+        at.session_state["sample_tabs"] = "Take away"
+        at.run()
+    assert [w.value for w in whole.warning] == []
+    assert [w.value for w in part.warning] == [STOPPED, STOPPED_FILES]
+
+
+def test_every_page_has_its_title_and_what_it_is_for() -> None:
+    at = open_page("transfer")
+    assert [h.value for h in at.header] == ["Transfer"]
+    assert at.caption[0].value == next(p for p in PAGES if p.name == "transfer").about

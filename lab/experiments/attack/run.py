@@ -57,6 +57,11 @@ class AttackRun:
     ssim: float
 
     @property
+    def complete(self) -> bool:
+        """Whether all that was asked for was measured."""
+        return self.result.complete
+
+    @property
     def spec(self) -> Spec:
         """The attack's entry in the catalogue."""
         return find_attack(self.request.attack)

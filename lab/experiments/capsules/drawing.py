@@ -81,6 +81,13 @@ class Drawing:
     seed: int
 
     @property
+    def complete(self) -> bool:
+        """Whether all that was asked for was measured."""
+        return {tried.attack for tried in self.tried} >= {key for key, _ in self.params} and any(
+            tried.attacker == "adaptive" for tried in self.tried
+        )
+
+    @property
     def detection(self) -> Detection:
         """The detector, with its threshold."""
         return self.tried[0].detection

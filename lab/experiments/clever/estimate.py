@@ -33,6 +33,11 @@ class Estimate:
     classes: tuple[str, ...]
     attacks: tuple[Reached, ...] = ()
 
+    @property
+    def complete(self) -> bool:
+        """Whether all that was asked for was measured."""
+        return self.clever.complete
+
     def record(self, *, maxima: bool = True) -> dict[str, Any]:
         """Scores and fits as plain numbers; None stands for what was not fitted, or not reached.
 

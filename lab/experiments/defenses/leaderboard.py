@@ -143,6 +143,7 @@ class Leaderboard:
         images: how many were attacked, the first of the data set.
         source: key of the model on which images were made to transfer.
         seed: of the attacks.
+        asked: how many models were to be measured; 0 where that is not known.
     """
 
     entries: tuple[Entry, ...]
@@ -152,6 +153,12 @@ class Leaderboard:
     images: int
     source: str
     seed: int
+    asked: int = 0
+
+    @property
+    def complete(self) -> bool:
+        """Whether all that was asked for was measured."""
+        return len(self.entries) >= self.asked and all("pgd" in entry.accuracies for entry in self.entries)
 
     @property
     def ranked(self) -> tuple[Entry, ...]:

@@ -56,6 +56,13 @@ class Smoothing:
     looks: int
     seed: int
 
+    @property
+    def complete(self) -> bool:
+        """Whether all that was asked for was measured."""
+        return all(len(each.classes) == len(self.ids) for each in self.certificates.values()) and all(
+            len(self.attacked.get(who, ())) == len(RADII) for who in ("unaware", "aware")
+        )
+
     def answer(self, model: str, index: int) -> str | None:
         """The class that the smoothed model sees in an image; None where it abstains."""
         seen = int(self.certificates[model].classes[index])

@@ -26,6 +26,11 @@ class Representation:
     run: AttackRun
     depth: Depth
 
+    @property
+    def complete(self) -> bool:
+        """Whether all that was asked for was measured."""
+        return self.run.complete
+
     def record(self) -> dict[str, Any]:
         """The record of the attack, and the profile stage by stage."""
         return self.run.record() | {"depth": self.depth.record()}

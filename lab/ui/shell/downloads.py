@@ -14,7 +14,11 @@ from lab.records import as_json
 
 
 class Recorded(Protocol):
-    """A result that says of itself what a person takes away."""
+    """A result that says of itself what a person takes away, and whether it was measured to its end."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether all that was asked for was measured."""
 
     def record(self) -> dict[str, Any]:
         """Everything that was measured, and what it depends on, as JSON can hold it."""
@@ -52,10 +56,11 @@ def offer_files(stem: str, key: str, offers: Sequence[Offer]) -> None:
 
 
 def files_of(result: Recorded) -> tuple[Offer, ...]:
-    """What every result offers: its rows as CSV, its record as JSON."""
+    """What every result offers: its rows as CSV; its record, with whether it is complete, as JSON."""
+    record = result.record() | {"complete": result.complete}
     return (
         Offer("Table (.csv)", "csv", "text/csv", table_of(result.rows())),
-        Offer("Everything (.json)", "json", "application/json", as_json(result.record())),
+        Offer("Everything (.json)", "json", "application/json", as_json(record)),
     )
 
 

@@ -23,6 +23,11 @@ S = TypeVar("S", bound=Hashable)
 R = TypeVar("R", bound=Recorded)
 Tabs = Mapping[str, Callable[[S, R], None]]
 TAKE_AWAY, HOW = "Take away", "How it works"
+STOPPED = "This run was stopped: what is told and shown here is what was measured by then."
+STOPPED_FILES = (
+    "This run was stopped: the files hold what was measured by then, and say so; the command and the Python measure "
+    "all of it."
+)
 
 
 @dataclass(frozen=True)
@@ -111,6 +116,9 @@ class Page(Generic[S, R]):
         """
         start()
         st.session_state[PAGE] = self.name
+        if self.body is None:
+            st.header(self.title, anchor=False)
+            st.caption(self.about)
         self.draw_within(ask)
 
     def draw_within(self, ask: Ask | None = None) -> None:
@@ -131,6 +139,8 @@ class Page(Generic[S, R]):
         if self.keeps:
             st.session_state[f"_before_{self.name}"] = setup, result
         with st.container(key="result"):
+            if not result.complete:
+                st.warning(STOPPED, icon=":material/stop_circle:")
             place = st.container()
             result = self.further(setup, result)
             with place:
@@ -187,6 +197,8 @@ class Page(Generic[S, R]):
     def take_away(self, setup: S, result: R) -> None:
         """The tab with the files, the command and the Python that measure the same again, and the link."""
         stem = self.name if self.stem is None else self.stem(setup)
+        if not result.complete:
+            st.warning(STOPPED_FILES, icon=":material/stop_circle:")
         offer_files(stem, self.name, (*files_of(result), *self.files(setup, result)))
         if command := self.command(setup, result):
             st.markdown("**The command that measures it again**")

@@ -134,8 +134,6 @@ def _warn(setup: Setup, result: Estimate) -> None:
     doubted = [target_name(result, t) for t, p in enumerate(result.clever.p_value[0].tolist()) if p < DOUBT]
     if doubted:
         st.warning(prose(NAME, "No fit", classes=", ".join(doubted)), icon=":material/query_stats:")
-    if not result.clever.complete:
-        st.warning(f"Stopped: these are the first {result.clever.maxima.shape[2]} of {setup.sampling.batches} batches.")
 
 
 def _seen(result: Estimate) -> str:

@@ -35,6 +35,11 @@ class Both:
     a: AttackRun
     b: AttackRun
 
+    @property
+    def complete(self) -> bool:
+        """Whether all that was asked for was measured."""
+        return self.a.complete and self.b.complete
+
     def record(self) -> dict[str, Any]:
         """The records of both attacks."""
         return {"a": self.a.record(), "b": self.b.record()}

@@ -70,7 +70,8 @@ def compute(setup: Setup, progress: Progress) -> Iterator[Leaderboard]:
     data = first_images(setup.models, setup.count)
     made = transferred(cache.model(setup.source), data.x, data.y, setup.eps, setup.seed, progress)
     dataset = of_task(setup.task).key
-    result = Leaderboard((), setup.task, dataset, setup.eps, len(data.y), setup.source, setup.seed)
+    about = setup.task, dataset, setup.eps, len(data.y), setup.source, setup.seed
+    result = Leaderboard((), *about, asked=len(setup.models))
     for k, key in enumerate(setup.models):
         part = progress.part(k / len(setup.models), (k + 1) / len(setup.models), key)
         part.tell(0.0)

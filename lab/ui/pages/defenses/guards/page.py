@@ -93,7 +93,7 @@ def sentence(setup: Setup, result: Defended) -> str:
         return (
             f"{setup.method} fools the model on {1 - trials['oblivious'].undefended(y):.0%} of the images; "
             f"{setup.inline} {rejects}. An attacker who knows it brings **{past:.0%}** past it. "
-            f"The price: {result.detection.false:.1%} of clean images rejected."
+            f"The price: {result.detection.false:.1%} of {len(result.detection.held)} other clean images rejected."
         )
     cost = trials["none"].undefended(y) - trials["none"].accuracy(y)
     price = f"costs {cost:.0%} of the clean images" if cost > 0.004 else "costs nothing on clean images"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import streamlit as st
@@ -57,10 +57,12 @@ class Side:
 
 
 def comparison(plan: Plan, run: TrainingRun | None) -> None:
-    """The perturbations, images and first-layer filters of a standard and of a robust net, side by side."""
+    """The perturbations, images and first-layer filters of a standard net and of another, side by side."""
     st.divider()
-    st.markdown("#### What an attack has to do: a standard and a robust net")
     key, net, size = of_task(plan.task).key, None if run is None else run.net, scaled(plan.eps, "linf")
+    st.markdown(
+        f"#### What an attack has to do: a standard net and {'the one trained here' if net else 'a robust one'}"
+    )
     images = load_data(key)
     last = len(images) - 1
     index = ASK.whole(f"{key}_image", f"Image number, 0 to {last:,}", 0, last, 0, width=260)
@@ -90,11 +92,7 @@ def comparison(plan: Plan, run: TrainingRun | None) -> None:
             ]
         )
     show_tiles(columns)
-    darker = [f"{_darkened(side.mean, x[0], plan.eps):.0%} ({side.name})" for side in sides]
-    st.markdown(
-        f"On average over the starts, the attack darkens the object's own bright pixels by **{darker[0]}** and "
-        f"**{darker[1]}** of what it may."
-    )
+    st.markdown(_told(sides, [_darkened(side.mean, x[0], plan.eps) for side in sides]))
     st.caption(prose(NAME, "The perturbations", steps=STEPS, size=size))
     st.markdown("**First-layer filters**")
     with st.container(horizontal=True, gap="large"):
@@ -116,6 +114,19 @@ def _side(name: str, net: nn.Module, x: Tensor, y: Tensor, plan: Plan, progress:
     many = x.expand(STARTS, -1, -1, -1).to(device), y.expand(STARTS).to(device)
     z = perturb(net, *many, rng, eps=plan.eps, alpha=plan.eps / 10, steps=STEPS)
     return Side(name, clean, attacked, result.x[0], (result.x - x)[0], z.mean(0).cpu() - x[0], figures.filters(net))
+
+
+def _told(sides: Sequence[Side], darker: Sequence[float]) -> str:
+    """How much of the object's brightness the attack takes from each net's image, and which more."""
+    shares = [f"**{each:.0%}** ({side.name})" for each, side in zip(darker, sides, strict=True)]
+    first, second = darker
+    told = (
+        f"On average over the starts, the attack darkens the object's own bright pixels by {' and '.join(shares)} "
+        "of what it may"
+    )
+    if round(100 * first) == round(100 * second):
+        return f"{told}: from both alike."
+    return f"{told}: more from the image shown to {sides[0 if first > second else 1].name}."
 
 
 def _darkened(delta: Tensor, x: Tensor, eps: float) -> float:
