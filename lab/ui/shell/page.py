@@ -117,8 +117,7 @@ class Page(Generic[S, R]):
         start()
         st.session_state[PAGE] = self.name
         if self.body is None:
-            st.header(self.title, anchor=False)
-            st.caption(self.about)
+            st.caption(f"{self.icon} **{self.title}**  \n{self.about}")
         self.draw_within(ask)
 
     def draw_within(self, ask: Ask | None = None) -> None:
