@@ -272,3 +272,36 @@ def test_time_left_does_not_count_the_wait_and_is_told_once_it_is_steady(monkeyp
     assert work.left == pytest.approx(10, abs=0.5)
     work.share = 0.01
     assert work.left is None
+
+
+def tells_at_its_end() -> None:
+    import threading
+
+    import streamlit as st
+
+    from lab.ui.shell import jobs
+
+    gate = st.session_state["gate"]
+
+    def work(progress):
+        gate.append("at work")
+        while not progress.cancelled or len(gate) < 2:
+            threading.Event().wait(0.01)
+        yield "what it had"
+
+    st.text(f"answer {jobs.answer('slot', 1, 'Measuring', work)}")
+
+
+def test_what_work_tells_when_it_is_stopped_is_kept() -> None:
+    """Cancel is acknowledged at once; what comes of it a moment later is shown then."""
+    gate: list[str] = []
+    at = AppTest.from_function(tells_at_its_end, default_timeout=30)
+    at.session_state["gate"] = gate
+    at.run()
+    until(at, lambda: len(gate) == 1)
+    at.button(key="cancel_slot").click().run()
+    assert "Stopped: measuring." in [i.value for i in at.info]
+    assert at.text[0].value == "answer None"
+    gate.append("may end")
+    until(at, lambda: at.text[0].value == "answer what it had")
+    assert "Stopped: measuring." in [i.value for i in at.info]

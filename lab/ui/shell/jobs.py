@@ -336,6 +336,10 @@ def _take(slot: str, job: Job) -> Any:
         if st.button("Run it again", key=f"again_{slot}"):
             forget(slot, job.key)
             st.rerun()
+        if job.kept is None and job.work.cancelled():  # it may tell what it has when it ends
+            job.kept = job.work.partial
+            if not job.future.done():
+                _until_it_has_ended(job)
         return job.kept
     if isinstance(error, LabError):
         say(error)
@@ -374,6 +378,17 @@ def _progress(slot: str, live: Callable[[Any], None] | None) -> None:
 
     with st.container(key=f"working_{slot}"):
         draw()
+
+
+def _until_it_has_ended(job: Job) -> None:
+    """Runs the page once more when work that was stopped has come to its end."""
+
+    @st.fragment(run_every=0.25)
+    def look() -> None:
+        if job.future.done():
+            st.rerun()
+
+    look()
 
 
 def _place(work: Work) -> str:
