@@ -13,7 +13,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotYet
 from dataclasses import dataclass, field
 from threading import Event, Lock
@@ -169,7 +169,7 @@ class Job:
             self.future.exception(seconds)
         except NotYet:
             return False
-        except BaseException:  # of a future that was cancelled before its turn
+        except CancelledError:  # before its turn
             return True
         return True
 
