@@ -13,7 +13,7 @@ import json
 import os
 import platform
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import cache
@@ -174,32 +174,43 @@ def images_digest(x: Tensor, y: Tensor | None = None) -> str:
 
 
 @cache
-def code_digest(module: str) -> str:
-    """A digest of a module of the lab and of all that it imports from the lab, without comments and docstrings."""
-    sources = _sources(module, {})
-    return _sha("\n".join(f"{name} {sources[name]}" for name in sorted(sources)).encode())
+def code_digest(module: str, without: tuple[str, ...] = ()) -> str:
+    """A digest of what `code_of` names, without comments and docstrings; arguments as there."""
+    return _sha("\n".join(f"{name} {_source(name)[0]}" for name in code_of(module, without)).encode())
 
 
-def _sources(module: str, known: dict[str, str]) -> dict[str, str]:
-    """The syntax trees, as text, of a module and of those that it imports from the lab, by name."""
+def code_of(module: str, without: tuple[str, ...] = ()) -> list[str]:
+    """Names of a module of the lab and of all that it imports from the lab, in order.
+
+    Args:
+        module: its name.
+        without: beginnings of the names of modules that are followed, but do not count themselves.
+    """
+    known: set[str] = set()
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        if name not in known:
+            known.add(name)
+            waiting += _source(name)[1]
+    return sorted(name for name in known if not name.startswith(without))
+
+
+@cache
+def _source(module: str) -> tuple[str, tuple[str, ...]]:
+    """The syntax tree of a module as text, and the modules that it imports from the lab."""
     spec = find_spec(module)
-    if module in known or spec is None or spec.origin is None:
-        return known
+    if spec is None or spec.origin is None:
+        return "", ()
     tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
-    known[module] = ""
+    names: list[str] = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            _follow((alias.name for alias in node.names), known)
+            names += (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
-            _follow((node.module, *(f"{node.module}.{alias.name}" for alias in node.names)), known)
-    known[module] = ast.dump(_without_docstrings(tree))
-    return known
-
-
-def _follow(names: Iterable[str], known: dict[str, str]) -> None:
-    for name in names:
-        if name.startswith("lab.") and _is_module(name):
-            _sources(name, known)
+            names += (node.module, *(f"{node.module}.{alias.name}" for alias in node.names))
+    imported = tuple(name for name in dict.fromkeys(names) if name.startswith("lab.") and _is_module(name))
+    return ast.dump(_without_docstrings(tree)), imported
 
 
 @cache

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
@@ -71,6 +71,8 @@ class Substitute:
 PARAMS: tuple[Param, ...] = describe(Substitute, {})
 BATCH = 128
 MOMENTUM = 0.9
+LIGHT = 10
+"""Images that a light round keeps."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +81,8 @@ class Round:
 
     Attributes:
         number: 0 for the initial images, then 1, 2, ...
-        net: the copy as it was after this round [N,C,H,W] -> logits, in eval mode.
-        x: all images asked so far [M,C,H,W].
+        kept: the copy as it was after this round [N,C,H,W] -> logits, in eval mode; None in a light round.
+        x: all images asked so far [M,C,H,W]; in a light round the newest of those.
         labels: the oracle's answers, int64 [M].
         fresh: how many of them are new in this round, the last ones.
         queries: how many labels were asked so far.
@@ -89,13 +91,34 @@ class Round:
     """
 
     number: int
-    net: nn.Module
+    kept: nn.Module | None
     x: Tensor
     labels: Tensor
     fresh: int
     queries: int
     fit: float
     last: bool
+
+    @property
+    def net(self) -> nn.Module:
+        """The copy as it was after this round [N,C,H,W] -> logits, in eval mode.
+
+        Raises:
+            LookupError: of a light round.
+        """
+        if self.kept is None:
+            raise LookupError("a light round has no copy")
+        return self.kept
+
+    def newest(self, count: int) -> tuple[Tensor, Tensor]:
+        """The first of the images that are new in this round [M,C,H,W], at most so many, and their labels [M]."""
+        first = max(0, len(self.x) - self.fresh)
+        return self.x[first:][:count], self.labels[first:][:count]
+
+    def light(self) -> Round:
+        """This round without its copy, and with LIGHT of its newest images: what can be shown of it, in few bytes."""
+        x, labels = self.newest(LIGHT)
+        return replace(self, kept=None, x=x.clone(), labels=labels.clone())
 
 
 def copy_oracle(

@@ -29,7 +29,7 @@ from lab.ui.shell.ask import Ask
 from lab.ui.shell.say import say
 from lab.ui.shell.words import attack_label, model_label
 
-DEFAULT_MODEL, DEFAULT_PICTURE, DEFAULT_ATTACK = "imagenet/efficientnet_lite0", "coffee", "mi_fgsm"
+DEFAULT_MODEL, DEFAULT_PICTURE, DEFAULT_ATTACK = "imagenet/efficientnet_lite0", "otter", "mi_fgsm"
 EPS = {
     "linf": {"imagenet": 4.0, "mnist": 76.5, "fashion_mnist": 26.0},
     "l2": {"imagenet": 2.0, "mnist": 2.0, "fashion_mnist": 1.0},

@@ -35,7 +35,8 @@ def doing(scenario: Scenario) -> str:
 
 def attack_of(scenario: Scenario) -> AttackRun | None:
     """The attack of a scenario for a page that shows more than it; None while it is at work, which is then drawn."""
-    return answer(SLOT, scenario, doing(scenario), partial(compute, scenario), own=scenario.subject.is_own)
+    work = partial(compute, scenario)
+    return answer(SLOT, scenario, doing(scenario), work, own=scenario.subject.is_own, by=compute)
 
 
 def forget_attack(scenario: Scenario) -> None:

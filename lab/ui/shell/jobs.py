@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotYet
 from dataclasses import dataclass, field
@@ -27,6 +27,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 from lab import devices
 from lab.progress import Cancelled, Progress
 from lab.types import LabError
+from lab.ui.shell import shelf
 from lab.ui.shell.say import say
 from lab.ui.shell.words import name_of
 
@@ -196,6 +197,21 @@ def _jobs() -> dict[str, Job]:
     return cast("dict[str, Job]", st.session_state.setdefault("_jobs", {}))
 
 
+def _asked() -> dict[tuple[str, Hashable], Callable[..., Any]]:
+    """What computes each answer that anybody may be given, by slot and key."""
+    return cast("dict[tuple[str, Hashable], Callable[..., Any]]", st.session_state.setdefault("_asked_of", {}))
+
+
+def _shelved() -> dict[tuple[str, Hashable], shelf.Kept]:
+    """The answers that came with the lab, by slot and key."""
+    return cast("dict[tuple[str, Hashable], shelf.Kept]", st.session_state.setdefault("_shelved", {}))
+
+
+def _anew() -> set[tuple[str, Hashable]]:
+    """The slots and keys for which the person wants a computation, whatever came with the lab."""
+    return cast("set[tuple[str, Hashable]]", st.session_state.setdefault("_anew", set()))
+
+
 def _stopped() -> set[str]:
     """The pages on which the person has stopped something since she last asked for it."""
     return cast("set[str]", st.session_state.setdefault("_stopped", set()))
@@ -223,8 +239,11 @@ def answer(
     live: Callable[[T], None] | None = None,
     lane: str = "",
     own: bool = False,
+    by: Callable[..., Any] | None = None,
 ) -> T | None:
     """The last thing that `work` yields for this key: at once where the session has it, else None while it is at work.
+
+    What came with the lab is taken from there, unless the person asked for it to be computed anew.
 
     Shows progress with a cancel button, or why there is no answer. Of work that was stopped, the answer is what it had
     yielded by then. Where something on the page was stopped, nothing new is begun without a click.
@@ -237,11 +256,19 @@ def answer(
         live: draws what there is so far while the work goes on.
         lane: of the work; each has a worker of its own, so that what takes minutes holds up nothing that takes seconds.
         own: whether it is shared with nobody.
+        by: what computes the answer; `work` where None.
     """
     results, jobs = _results(), _jobs()
+    if not own:
+        _asked()[slot, key] = by or work
     if (slot, key) in results:
         results.move_to_end((slot, key))
         return cast(T, results[slot, key])
+    if not own and slot not in jobs and (slot, key) not in _anew():
+        kept = shelf.find(slot, key, by or work)
+        if kept is not None:
+            _shelved()[slot, key] = kept
+            return cast("T", _keep(slot, key, kept.value))
     job = jobs.get(slot)
     if job is not None and job.key != key:
         job.let_go()
@@ -299,11 +326,19 @@ def forget(slot: str, key: Hashable) -> None:
             del _jobs()[slot]
     _stopped().discard(_page())
     _results().pop((slot, key), None)
+    _shelved().pop((slot, key), None)
+    _anew().add((slot, key))
     with _works_lock:
         for name in ((slot, key, ""), (slot, key, _own_name())):
             done = _works.get(name)
             if done is not None and done.future is not None and done.future.done():
                 del _works[name]
+
+
+def came_with_the_lab(values: Sequence[object]) -> shelf.Kept | None:
+    """The oldest of some answers, where all of them came with the lab."""
+    kept = [each for each in _shelved().values() if any(each.value is value for value in values)]
+    return min(kept, key=lambda each: each.date) if len(kept) == len(values) else None
 
 
 def forget_all() -> None:
@@ -347,8 +382,13 @@ def _take(slot: str, job: Job) -> Any:
     del _jobs()[slot]
     if error is not None:
         raise error
+    return _keep(slot, job.key, job.future.result())
+
+
+def _keep(slot: str, key: Hashable, value: T) -> T:
+    """Adds an answer to the session's results."""
     results = _results()
-    results[slot, job.key] = value = job.future.result()
+    results[slot, key] = value
     while len(results) > KEPT:
         results.popitem(last=False)
     return value

@@ -13,7 +13,7 @@ import streamlit as st
 from lab.progress import Progress
 from lab.ui.shell.ask import Ask
 from lab.ui.shell.downloads import Offer, Recorded, files_of, offer_files
-from lab.ui.shell.jobs import PAGE, answer, forget
+from lab.ui.shell.jobs import PAGE, answer, came_with_the_lab, forget
 from lab.ui.shell.links import link_here
 from lab.ui.shell.navigation import start
 from lab.ui.shell.prose import prose, sections
@@ -24,6 +24,7 @@ R = TypeVar("R", bound=Recorded)
 Tabs = Mapping[str, Callable[[S, R], None]]
 TAKE_AWAY, HOW = "Take away", "How it works"
 STOPPED = "This run was stopped: what is told and shown here is what was measured by then."
+STORED = "Stored with the lab: measured on {date} on {device}. “{button}” measures it anew."
 STOPPED_FILES = (
     "This run was stopped: the files hold what was measured by then, and say so; the command and the Python measure "
     "all of it."
@@ -65,6 +66,7 @@ class Page(Generic[S, R]):
         shared: whether it uses the model, picture, goal and seed that several pages have in common.
         sidebar: whether the settings are drawn in the sidebar, or above the result.
         keeps: whether the result before stays on the page while the next is at work.
+        parts: what answers a result is made of, where `gather` found several.
         gather: finds the result in place of `compute`, for a page whose result is made of several answers; None while
             one of them is at work.
         drop: forgets what `gather` found, so that Run computes it anew.
@@ -95,6 +97,7 @@ class Page(Generic[S, R]):
     shared: bool = False
     sidebar: bool = True
     keeps: bool = False
+    parts: Callable[[R], Sequence[object]] = lambda result: (result,)
     gather: Callable[[S], R | None] | None = None
     drop: Callable[[S], None] | None = None
     body: Callable[[], None] | None = None
@@ -140,6 +143,8 @@ class Page(Generic[S, R]):
         with st.container(key="result"):
             if not result.complete:
                 st.warning(STOPPED, icon=":material/stop_circle:")
+            if (kept := came_with_the_lab(self.parts(result))) is not None:
+                st.caption(STORED.format(date=kept.date, device=kept.device, button=self.button))
             place = st.container()
             result = self.further(setup, result)
             with place:
@@ -177,6 +182,7 @@ class Page(Generic[S, R]):
             lambda progress: self.compute(setup, progress),
             live and so_far,
             own=self.own_picture(setup) or self.private(setup),
+            by=self.compute,
         )
 
     def _draw_tabs(self, setup: S, result: R) -> None:

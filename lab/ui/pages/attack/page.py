@@ -22,8 +22,8 @@ from lab.ui.parts.describe import describe_attack, describe_model
 from lab.ui.parts.result import attacked_tile, clean_tile, compute, doing, measures, verdict
 from lab.ui.parts.scenario import Scenario
 from lab.ui.parts.show import show_chart
-from lab.ui.parts.tiles import Tile, show_tiles
-from lab.ui.shell.ask import Ask
+from lab.ui.parts.tiles import Tile
+from lab.ui.parts.viewer import show_pictures
 from lab.ui.shell.downloads import Offer
 from lab.ui.shell.page import HOW, TAKE_AWAY, Page
 from lab.ui.shell.prose import prose
@@ -35,30 +35,11 @@ def show(scenario: Scenario, run: AttackRun) -> None:
     magnified, factor = amplify(run.delta[0])
     amplified = f"amplified {figures.times(factor)}" if run.size else "none"
     perturbation = Tile("Perturbation", magnified, amplified, "Gray means unchanged.")
-    clean, attacked = clean_tile(scenario, run), attacked_tile(run)
-    zoom = int(st.session_state.get(Ask(NAME).key("zoom")) or 1)
-    if zoom == 1:
-        show_tiles([[clean], [perturbation], [attacked]])
-    else:  # three do not fit beside each other: the two that are compared stay on one line
-        show_tiles([[clean], [attacked], [perturbation]], zoom)
+    show_pictures([clean_tile(scenario, run), attacked_tile(run), perturbation], "pictures", pair=True)
     row = st.container(horizontal=True, gap="medium", key="measures")
     for measure in measures(run):
         row.container(width=120).metric(measure.name, measure.value, help=measure.help)
-    row = st.container(horizontal=True, gap="medium", vertical_alignment="center")
-    with row:
-        Ask(NAME).segment(
-            "zoom",
-            "Size of the pictures",
-            [1, 2, 3],
-            1,
-            linked=False,
-            width="content",
-            format_func=lambda n: f"{n}x",
-            label_visibility="collapsed",
-            help="Enlarges the pictures by a whole factor, so that they stay exact.",
-            persist_state="session",
-        )
-    with row.container(width="content", key="compare"):
+    with st.container(key="compare"):
         offer(scenario)
     figure = figures.top_classes(run.clean_probabilities, run.attacked_probabilities, run.classes, run.request.target)
     show_chart(figure, "top5", alt=f"Most probable classes: clean {run.clean_name}, attacked {run.attacked_name}")

@@ -2,65 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict
 
 import streamlit as st
 from torch import Tensor
 
-from lab.experiments.blackbox.curves import Extraction, extract
-from lab.experiments.blackbox.oracle import Remote, labels_of
+from lab.experiments.blackbox.curves import Extraction
+from lab.experiments.blackbox.substitute import LIGHT, Round
 from lab.figures import blackbox as figures
 from lab.figures.pictures import enlarge
 from lab.images import bytes_of
 from lab.models.catalog import name_elsewhere
-from lab.progress import Progress
+from lab.ui.pages.blackbox.copying import compute
 from lab.ui.pages.blackbox.queries import queries
 from lab.ui.pages.blackbox.setup import NAME, Setup, choose
 from lab.ui.parts.show import show_chart
 from lab.ui.parts.tiles import strip
-from lab.ui.shell import cache
 from lab.ui.shell.page import Page
 from lab.ui.shell.prose import prose
 from lab.ui.shell.words import percent
 
-JSMA_IMAGES = 20
 THUMB = 56
 """Width of a small picture: two pixels for one."""
 STUCK = 0.05
 """Growth of the agreement below which more queries did not make the copy better."""
 CLEAR = 0.2
 """What FGSM on the copy must fool more than noise of its size does."""
-
-
-def compute(setup: Setup, progress: Progress) -> Iterator[Extraction]:
-    """The copy, round by round."""
-    first, test = setup.images()
-    ask = Remote(setup.oracle, len(setup.classes)) if setup.remote else labels_of(cache.model(setup.oracle))
-    for rounds in extract(
-        ask,
-        first,
-        len(setup.classes),
-        test,
-        setup.settings,
-        budget=setup.budget,
-        counted=setup.remote,
-        eps=setup.eps,
-        jsma=0 if setup.remote else JSMA_IMAGES,
-        seed=setup.seed,
-        progress=progress,
-    ):
-        yield Extraction(
-            rounds,
-            setup.oracle,
-            setup.dataset,
-            setup.initial,
-            len(test),
-            setup.budget,
-            setup.eps,
-            setup.settings,
-            setup.seed,
-        )
 
 
 def show(setup: Setup, result: Extraction) -> None:
@@ -124,17 +92,18 @@ def table(result: Extraction) -> list[dict[str, str]]:
 
 def _asked(setup: Setup, result: Extraction) -> None:
     """Some of the first images and of the newest, with the oracle's labels."""
-    last = result.rounds[-1].round
+    first, last = result.rounds[0].round, result.rounds[-1].round
 
-    def pictures(rows: Iterable[int]) -> Iterator[tuple[Tensor, str]]:
-        return ((bytes_of(enlarge(last.x[i], THUMB)), setup.classes[int(last.labels[i])]) for i in rows)
+    def newest(round: Round) -> Iterator[tuple[Tensor, str]]:
+        for x, label in zip(*round.newest(LIGHT), strict=True):
+            yield bytes_of(enlarge(x, THUMB)), setup.classes[int(label)]
 
     st.markdown("**What the oracle was shown**")
     st.caption("The first images, with the oracle's labels:")
-    strip(pictures(range(min(10, result.rounds[0].round.fresh))), THUMB)
+    strip(newest(first), THUMB)
     if last.fresh and last.number:
         st.caption(prose(NAME, "The newest images", number=last.number))
-        strip(pictures(range(len(last.x) - last.fresh, len(last.x))[:10]), THUMB)
+        strip(newest(last), THUMB)
 
 
 def doing(setup: Setup) -> str:

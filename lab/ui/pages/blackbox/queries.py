@@ -18,6 +18,7 @@ from lab.experiments.blackbox.curves import (
 from lab.experiments.blackbox.oracle import labels_of
 from lab.figures import blackbox as figures
 from lab.progress import Progress
+from lab.ui.pages.blackbox.copying import compute
 from lab.ui.pages.blackbox.setup import NAME, Setup
 from lab.ui.parts.show import show_chart
 from lab.ui.shell import cache
@@ -49,10 +50,14 @@ def queries(setup: Setup, result: Extraction) -> None:
         return
 
     def work(progress: Progress) -> Iterator[Curves]:
+        rounds = result.rounds
+        if rounds[0].round.kept is None:  # what came with the lab has no copies
+            *_, whole = compute(setup, progress.part(0.0, 0.3))
+            rounds, progress = whole.rounds, progress.part(0.3, 1.0)
         model, (_, test) = cache.model(setup.oracle), setup.images()
         rows = (labels_of(model)(test.x) == test.y).nonzero().flatten()[:count]
         x, y = test.x[rows], test.y[rows]
-        curves: Curves = (copy_curve(result.rounds, labels_of(model), x, y, setup.eps),)
+        curves: Curves = (copy_curve(rounds, labels_of(model), x, y, setup.eps),)
         for k, key in enumerate(chosen):
             part = progress.part(k / len(chosen), (k + 1) / len(chosen))
             curve = query_curve(key, model, x, y, setup.eps, seed=setup.seed, progress=part)

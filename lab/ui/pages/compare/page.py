@@ -17,7 +17,8 @@ from lab.ui.parts.result import (
     verdict,
 )
 from lab.ui.parts.show import show_chart
-from lab.ui.parts.tiles import Tile, show_tiles
+from lab.ui.parts.tiles import Tile
+from lab.ui.parts.viewer import show_pictures
 from lab.ui.shell.page import Page
 from lab.ui.shell.prose import prose
 
@@ -53,12 +54,11 @@ def show(pair: Pair, both: Both) -> None:
 def pictures(clean: Tile, runs: dict[str, AttackRun]) -> None:
     """The clean picture, and for each attack the attacked one above its perturbation, both amplified alike."""
     largest = max(run.delta.abs().max().item() for run in runs.values())
-    columns = [[clean]]
+    tiles = [attacked_tile(run, f"Adversarial {letter}") for letter, run in runs.items()]
     for letter, run in runs.items():
         x, factor = amplify(run.delta[0], largest)
-        change = Tile(f"Perturbation {letter}", x, f"amplified {figures.times(factor)}", "Gray means unchanged.")
-        columns.append([attacked_tile(run, f"Adversarial {letter}"), change])
-    show_tiles(columns)
+        tiles.append(Tile(f"Perturbation {letter}", x, f"amplified {figures.times(factor)}", "Gray means unchanged."))
+    show_pictures([*tiles, clean], "pictures", pair=True)
 
 
 def numbers(runs: dict[str, AttackRun]) -> None:
@@ -83,6 +83,7 @@ PAGE: Page[Pair, Both] = Page(
     about=prose(NAME, "About"),
     choose=choose,
     gather=gather,
+    parts=lambda both: (both.a, both.b),
     drop=drop,
     show=show,
     stem=lambda pair: f"{pair.a.method.attack}_{pair.b.method.attack}_{pair.a.subject.image}",

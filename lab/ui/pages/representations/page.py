@@ -16,7 +16,7 @@ from lab.ui.pages.representations.profile import profile
 from lab.ui.pages.representations.setup import NAME, choose
 from lab.ui.parts.result import attack_of, attacked_tile, clean_tile, forget_attack, verdict
 from lab.ui.parts.scenario import Scenario
-from lab.ui.parts.tiles import show_tiles
+from lab.ui.parts.viewer import show_pictures
 from lab.ui.shell import cache
 from lab.ui.shell.downloads import Offer
 from lab.ui.shell.jobs import answer
@@ -41,7 +41,7 @@ def gather(scenario: Scenario) -> Representation | None:
 def show(scenario: Scenario, result: Representation) -> None:
     """What the attack did, and both pictures."""
     verdict(scenario, result.run)
-    show_tiles([[clean_tile(scenario, result.run)], [attacked_tile(result.run)]])
+    show_pictures([clean_tile(scenario, result.run), attacked_tile(result.run)], "pictures", pair=True)
 
 
 def files(scenario: Scenario, result: Representation) -> Sequence[Offer]:
@@ -56,6 +56,7 @@ PAGE: Page[Scenario, Representation] = Page(
     about=prose(NAME, "About"),
     choose=choose,
     gather=gather,
+    parts=lambda result: (result.run, result.depth),
     drop=forget_attack,
     show=show,
     tabs={
