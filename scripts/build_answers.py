@@ -33,8 +33,8 @@ def main() -> None:
         asked = at.session_state["_asked_of"]
         found = {name: (value, asked[name]) for name, value in at.session_state["_results"].items() if name in asked}
         answers |= found
-        print(f"{page.name}: {', '.join(slot for slot, _ in found)} in {time.monotonic() - began:.0f} s", flush=True)
-    print(f"{shelf.keep(answers):,} bytes")
+        print(f"{page.name}: {', '.join(slot for slot, _ in found)} in {time.monotonic() - began:.0f} s", flush=True)  # noqa: T201
+    print(f"{shelf.keep(answers):,} bytes")  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ FLOORS = (
         "lab.assets",
         "lab.index",
         "lab.records",
+        "lab.packed",
     ),
     ("lab.answers", "lab.images", "lab.gate", "lab.predict", "lab.folding"),
     ("lab.attacks",),
@@ -32,6 +33,7 @@ FLOORS = (
     ("lab.ui", "lab.ui.shell"),
     ("lab.ui.parts",),
     ("lab.ui.pages",),
+    ("lab.ui.draw",),
     ("lab.cli",),
     ("lab.__main__", "pages", "app"),
 )

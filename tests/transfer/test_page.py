@@ -129,7 +129,7 @@ def test_an_old_link_restores_the_same_settings() -> None:
     at = open_page("transfer", t_count="20", t_seed="4", **old)
     assert at.selectbox(key=PAGE.key("attack")).value == "fgsm"
     assert at.select_slider(key=PAGE.key("count")).value == 20
-    assert at.select_slider(key=PAGE.key("eps")).value == 102
+    assert at.number_input(key=PAGE.key("eps")).value == 102
     assert at.number_input(key=PAGE.key("seed")).value == 4
 
 

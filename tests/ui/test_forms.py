@@ -24,14 +24,14 @@ def test_a_form_starts_at_the_catalogues_values_and_leaves_automatic_what_is() -
     spec = lab.attacks.CATALOG["pgd"]
     assert at.session_state["values"] == {p.name: p.default for p in spec.params}
     assert at.session_state["values"]["alpha"] is None
-    at.select_slider(key="sample_alpha").set_value(2.0).run()
+    at.number_input(key="sample_alpha").set_value(2.0).run()
     assert at.session_state["values"]["alpha"] == 2 / 255
 
 
 def test_the_scale_of_a_size_is_that_of_its_norm() -> None:
     at = AppTest.from_function(form, default_timeout=30).run()
     at.segmented_control(key="sample_norm").set_value("l2").run()
-    at.select_slider(key="sample_eps_l2").set_value(2.0).run()
+    at.number_input(key="sample_eps_l2").set_value(2.0).run()
     assert at.session_state["values"]["norm"] == "l2"
     assert at.session_state["values"]["eps"] == 2.0
 

@@ -71,8 +71,8 @@ def test_the_overview_tells_what_its_stored_result_says() -> None:
 def test_a_link_restores_the_scenario() -> None:
     at = attack_page(**MNIST, eps="26/255", steps="7", norm="L∞", target="3", seed="5", mnist_image="4")
     assert at.selectbox(key="model").value == "mnist/cnn"
-    assert at.select_slider(key="steps").value == 7
-    assert at.select_slider(key="eps").value == 26
+    assert at.number_input(key="steps").value == 7
+    assert at.number_input(key="eps").value == 26
     assert at.selectbox(key="target").value == "3"
     assert at.number_input(key="seed").value == 5
     data, model = lab.load_data("mnist").rows([4]), lab.load_model("mnist/cnn")
@@ -84,7 +84,7 @@ def test_a_link_restores_the_scenario() -> None:
 def test_a_nonsense_link_falls_back_to_the_defaults() -> None:
     at = attack_page(model="nonsense", attack="nonsense", eps="nonsense", steps="-4", seed="x", target="a unicorn")
     assert at.selectbox(key="model").value == "imagenet/efficientnet_lite0"
-    assert at.select_slider(key="eps").value == 4
+    assert at.number_input(key="eps").value == 4
     assert "EfficientNet-Lite0 now sees" in verdict(at)
 
 
@@ -107,7 +107,7 @@ def test_a_good_link_needs_no_warning() -> None:
 def test_changed_settings_wait_for_run() -> None:
     at = attack_page(**MNIST)
     before = verdict(at)
-    at.select_slider(key="eps").set_value(0.0)
+    at.number_input(key="eps").set_value(0.0)
     settle(at)
     assert verdict(at) == before
     assert any("settings have changed" in i.value for i in at.info)
@@ -122,7 +122,7 @@ def test_another_data_set_brings_its_own_epsilon_and_target() -> None:
     at.selectbox(key="model").set_value("fashion_mnist/cnn")
     at.button(key="run").click()
     settle(at)
-    assert at.select_slider(key="eps").value == 26
+    assert at.number_input(key="eps").value == 26
     assert at.selectbox(key="target").value == "any other class"
     assert "Convolutional net" in verdict(at)
 
@@ -181,9 +181,9 @@ def test_every_attack_of_the_form_starts_at_its_own_defaults(key: str) -> None:
     assert not at.exception
     for p in CATALOG[key].params:
         if p.name == "eps":
-            assert at.select_slider(key="eps").value == 52
+            assert at.number_input(key="eps").value == 52
         elif p.kind is int and not p.optional:
-            assert at.select_slider(key=p.name).value == p.default
+            assert at.number_input(key=p.name).value == p.default
 
 
 def test_attacks_are_grouped_by_what_they_see() -> None:
@@ -346,11 +346,11 @@ def test_a_nonsense_link_to_compare_is_told() -> None:
 def test_old_links_restore_their_attacks_under_their_present_names() -> None:
     at = open_page("compare", model=BOTH["model"], a_attack="FGSM", a_eps="52/255", b_attack="DeepFool")
     assert at.selectbox(key="compare_a_attack").value == "fgsm"
-    assert at.select_slider(key="compare_a_eps").value == 52
+    assert at.number_input(key="compare_a_eps").value == 52
     assert at.selectbox(key="compare_b_attack").value == "deepfool"
     at = open_page("representations", model=BOTH["model"], r_attack="FGSM", r_eps="52/255")
     assert at.selectbox(key="representations_attack").value == "fgsm"
-    assert at.select_slider(key="representations_eps").value == 52
+    assert at.number_input(key="representations_eps").value == 52
     assert not at.warning
 
 

@@ -10,70 +10,6 @@ import streamlit as st
 from lab.params import Param, Value
 from lab.ui.shell.ask import Ask
 
-PIXEL_STEPS = tuple(
-    [n / 4 for n in range(17)]
-    + [n / 2 for n in range(9, 17)]
-    + [*range(9, 17), *range(18, 33, 2), *range(36, 65, 4), 76.5, 89, 102, 115, 128, 153, 178, 204, 229, 255]
-)
-"""The values of an epsilon slider in 255ths: fine where photographs are fooled, coarse where digits are."""
-LENGTHS = (
-    0,
-    0.05,
-    0.1,
-    0.15,
-    0.2,
-    0.25,
-    0.3,
-    0.4,
-    0.5,
-    0.6,
-    0.7,
-    0.8,
-    0.9,
-    1,
-    1.25,
-    1.5,
-    1.75,
-    2,
-    2.5,
-    3,
-    3.5,
-    4,
-    5,
-    6,
-    7,
-    8,
-    10,
-    12,
-    15,
-    20,
-    25,
-    30,
-    40,
-    50,
-    75,
-    100,
-    150,
-    200,
-    300,
-    500,
-    750,
-    1000,
-)
-"""The values of an epsilon slider for lengths, in L2 or L1."""
-COUNTS = (
-    *range(21),
-    *range(25, 51, 5),
-    *range(60, 101, 10),
-    *(n * 10**k for k in (2, 3, 4, 5) for n in (1.5, 2, 3, 4, 5, 7.5, 10)),
-)
-"""The values of a slider for whole numbers: every one at first, then wider apart."""
-
-
-def pixel_label(n: float) -> str:
-    """A value in 255ths, as it stands in the form and in links."""
-    return f"{n:g}/255"
-
 
 def form(params: tuple[Param, ...], defaults: Mapping[str, Value], ask: Ask) -> dict[str, Value]:
     """Draws the parameters and returns their values.
@@ -100,7 +36,7 @@ def labels(params: tuple[Param, ...], values: Mapping[str, Value]) -> dict[str, 
     for p in params:
         value, name = values[p.name], _name(p, values)
         if p.pixels and value is not None:
-            words[name] = _size_label(_counted(p, value, values), p, values)
+            words[name] = f"{_counted(p, value, values):g}"
         elif p.choices:
             words[name] = CHOICES.get(str(value), str(value))
         else:
@@ -151,12 +87,6 @@ def _counted(p: Param, value: Value, values: Mapping[str, Value]) -> float:
     return round(size * 255, 4) if _name(p, values) == p.name else size
 
 
-def _size_label(size: float | None, p: Param, values: Mapping[str, Value]) -> str:
-    if size is None:
-        return "automatic"
-    return pixel_label(size) if _name(p, values) == p.name else f"{size:g}"
-
-
 def _widget(p: Param, values: Mapping[str, Value], defaults: Mapping[str, Value], ask: Ask) -> Value:
     label = LABELS.get(p.name, p.name.replace("_", " ").capitalize())
     if p.unit and not p.pixels:
@@ -171,11 +101,19 @@ def _widget(p: Param, values: Mapping[str, Value], defaults: Mapping[str, Value]
         return ask.toggle(name, label, bool(start), help=p.help)
     low, high = p.range(values) or (None, None)
     if p.pixels:
-        return _size(p, label, ask, start, values)
+        scale, norm = (255, "linf") if name == p.name else (1, str(values["norm"]))
+        return ask.size(
+            name,
+            label,
+            None if start is None else float(start),
+            norm=norm,
+            low=scale * (low or 0),
+            high=math.inf if high is None else scale * high,
+            optional=p.optional,
+            help=p.help,
+        )
     if p.kind is int and not p.optional and low is not None and high is not None:
-        first = int(start or low)
-        options = sorted({int(low), first, int(high), *(int(n) for n in COUNTS if low <= n <= high)})
-        return ask.slide(name, label, options, first, help=p.help)
+        return ask.count(name, label, int(low), int(high), int(start or low), help=p.help)
     value = ask.number_or_none(
         name,
         label,
@@ -194,18 +132,6 @@ def _fineness(p: Param) -> float:
     """The step of a number's buttons: a tenth of the default's power of ten."""
     size = abs(float(p.default or 1))
     return float(10.0 ** (math.floor(math.log10(size)) - 1))
-
-
-def _size(p: Param, label: str, ask: Ask, start: Value, values: Mapping[str, Value]) -> Value:
-    """A size on the pixel scale: a slider over well-chosen values, "automatic" in front where that is allowed."""
-    name = _name(p, values)
-    per_pixel = name == p.name
-    scale, (low, high) = (255 if per_pixel else 1), p.range(values) or (0, math.inf)
-    first = None if start is None else float(start)
-    steps = {*(PIXEL_STEPS if per_pixel else LENGTHS), *([] if first is None else [first])}
-    options = [*([None] if p.optional else []), *sorted(v for v in steps if low <= v / scale <= high)]
-    size = ask.slide(name, label, options, first, format_func=lambda v: _size_label(v, p, values), help=p.help)
-    return None if size is None else float(size) / scale
 
 
 LABELS = {

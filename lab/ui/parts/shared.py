@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from lab.models.cards import Card
-from lab.params import number
-from lab.types import LabError
 from lab.ui.parts.pickers import UNPREFIXED, pick_method, pick_model, pick_picture
 from lab.ui.parts.scenario import ANY_CLASS, Aim, Scenario, Subject
 from lab.ui.shell.ask import Ask
@@ -46,7 +43,6 @@ def shared() -> Shared:
 
 def _draw_shared() -> Shared:
     with st.sidebar:
-        st.session_state.setdefault("_asked", st.query_params.to_dict())  # before the widgets tidy the link
         subject = attempt(_pick_subject)
         place = st.container()
         aim = None if subject is None else _pick_aim(subject.card)
@@ -67,9 +63,7 @@ def pick_scenario(ask: Ask, default: str) -> Scenario | None:
         method = pick_method(ask, common.subject.card, default)
     if method is None:
         return None
-    scenario = Scenario(common.subject, method, common.aim)
-    tell_of_link(scenario.link(ask))
-    return scenario
+    return Scenario(common.subject, method, common.aim)
 
 
 def _pick_subject() -> Subject:
@@ -95,29 +89,3 @@ def _pick_aim(card: Card) -> Aim:
     )
     seed = UNPREFIXED.seed("The same seed gives the same random numbers, and so the same result.")
     return Aim(None if chosen == ANY_CLASS else names.index(chosen) - 1, seed)
-
-
-def tell_of_link(taken: Mapping[str, str]) -> None:
-    """Says once what a link asked for that the lab does not have; the widgets themselves fall back in silence.
-
-    Args:
-        taken: what is used instead, by parameter of the link.
-    """
-    asked: dict[str, str] = st.session_state["_asked"]
-    st.session_state["_asked"] = {}
-    refused = [
-        f"{name} “{value[:40]}”"
-        for name, value in asked.items()
-        if name in taken and value and not _same(value, taken[name])
-    ]
-    if refused:
-        st.warning(f"The link asked for what the lab does not have: {', '.join(refused)}. The default is used instead.")
-
-
-def _same(asked: str, taken: str) -> bool:
-    if asked == taken:
-        return True
-    try:
-        return abs(number(asked) - number(taken)) < 1e-6
-    except LabError:
-        return asked.lower() == taken.lower()

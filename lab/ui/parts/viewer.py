@@ -1,4 +1,4 @@
-"""Pictures of one size across the column: side by side, wiped or blinking over one another, zoomed and moved together."""
+"""Pictures across the column: side by side, wiped or blinking over one another, zoomed and moved together."""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -10,7 +12,10 @@ import streamlit as st
 
 from lab.data.catalog import TASKS
 from lab.models.catalog import find_model, is_here
+from lab.params import number
+from lab.types import LabError
 from lab.ui.shell import trained
+from lab.ui.shell.scales import COUNTS, scale_of
 
 T = TypeVar("T")
 MOST = 2**31 - 1
@@ -41,11 +46,15 @@ class Ask:
         key = self.key(name)
         if name in self.preset and key not in st.session_state and key not in st.query_params:
             st.session_state[key] = self.preset[name]
+        asked = st.query_params.get_all(key) if linked and key not in st.session_state else []
         if linked:
             options["bind"] = "query-params"
         if name in self.locked:
             options["disabled"] = True
-        return widget(*args, key=key, **options)
+        chosen = widget(*args, key=key, **options)
+        if any(asked):
+            _check(key, asked, chosen, options.get("format_func", str))
+        return chosen
 
     def select(self, name: str, label: str, options: Sequence[T], start: T, **how: Any) -> T:
         """One of many, from a list."""
@@ -75,6 +84,115 @@ class Ask:
         """A number."""
         return float(self._draw(st.number_input, name, label, float(low), float(high), float(start), **how))
 
+    def count(self, name: str, label: str, low: int, high: int, start: int, help: str | None = None) -> int:
+        """A whole number, on a slider over well-chosen values and exactly in a field beside it."""
+        left, right = st.columns([3, 2], vertical_alignment="bottom")
+        with right:
+            chosen = self.whole(name, label, low, high, start, label_visibility="collapsed")
+        with left:
+            values = sorted({low, start, high, *(int(n) for n in COUNTS if low <= n <= high)})
+            self._slider(name, label, values, chosen, help)
+        return chosen
+
+    def size(
+        self,
+        name: str,
+        label: str,
+        start: float | None,
+        *,
+        norm: str = "linf",
+        low: float = 0.0,
+        high: float = math.inf,
+        optional: bool = False,
+        help: str | None = None,
+        on_change: Callable[[], None] | None = None,
+    ) -> float | None:
+        """A size on the scale of pixels in [0,1]; None where it is optional and left open.
+
+        A slider over well-chosen values; below it any value, in L-infinity in 255ths, by which it stands in links, and
+        in [0, 1] beside it.
+
+        Args:
+            name: of the widget.
+            label: what the size is called.
+            start: what the widget shows first: in L-infinity in 255ths, else as it is.
+            norm: in which the size is measured.
+            low: the smallest that can be chosen, in the widget's units.
+            high: the largest.
+            optional: whether it may be left open.
+            help: what it is the size of.
+            on_change: called when it is changed.
+        """
+        pixels, steps = norm == "linf", scale_of(norm)
+        high = min(high, 255.0 if pixels else steps[-1])
+        place = st.container()
+        sides = st.columns(2) if pixels else [st.container()]
+        how: dict[str, Any] = {"step": _fineness(steps, start), "format": "%g", "placeholder": "automatic"}
+        with sides[0]:
+            field = "n/255" if pixels else label
+            visible = {} if pixels else {"label_visibility": "collapsed"}
+            value = self.number_or_none(name, field, low, high, start, on_change=on_change, **how, **visible)
+        if pixels:
+            with sides[1]:
+                self._in_unit(name, low, high, value, how, on_change)
+        with place:
+            values = [
+                *([None] if optional else []),
+                *sorted({v for v in (*steps, start) if v and low <= v <= high} | {low}),
+            ]
+            self._slider(name, label, values, value, help, on_change, lambda v: size_label(v, norm))
+        if value is None and not optional:
+            value = start
+        return None if value is None else value / 255 if pixels else value
+
+    def _slider(
+        self,
+        name: str,
+        label: str,
+        values: Sequence[Any],
+        chosen: float | None,
+        help: str | None,
+        on_change: Callable[[], None] | None = None,
+        format_func: Callable[[Any], Any] = str,
+    ) -> None:
+        """A slider that shows the value nearest to that of the field of the same name, and sets it."""
+        key, slide = self.key(name), f"_{self.key(name)}_slide"
+        known = [v for v in values if v is not None]
+        st.session_state[slide] = None if chosen is None else min(known, key=lambda v: abs(v - chosen))
+
+        def moved() -> None:
+            value = st.session_state[slide]
+            st.session_state[key] = value if value is None or isinstance(value, int) else float(value)
+            if on_change is not None:
+                on_change()
+
+        disabled = name in self.locked
+        st.select_slider(
+            label, values, key=slide, on_change=moved, format_func=format_func, help=help, disabled=disabled
+        )
+
+    def _in_unit(
+        self,
+        name: str,
+        low: float,
+        high: float,
+        value: float | None,
+        how: Mapping[str, Any],
+        on_change: Callable[[], None] | None,
+    ) -> None:
+        """The field that shows and sets a number of 255ths as a share of 1."""
+        key, unit = self.key(name), f"_{self.key(name)}_unit"
+        st.session_state[unit] = None if value is None else round(value / 255, 4)
+
+        def changed() -> None:
+            share = st.session_state[unit]
+            st.session_state[key] = None if share is None else round(share * 255, 4)
+            if on_change is not None:
+                on_change()
+
+        options = {**how, "step": 0.01, "disabled": name in self.locked}
+        st.number_input("in [0, 1]", round(low / 255, 6), high / 255, key=unit, on_change=changed, **options)
+
     def number_or_none(
         self, name: str, label: str, low: float | None, high: float | None, start: float | None, **how: Any
     ) -> float | None:
@@ -93,7 +211,7 @@ class Ask:
 
     def steps(self, start: int, most: int = 1000, help: str | None = None) -> int:
         """How many steps attacks take."""
-        return self.whole("steps", "Steps", 1, most, start, help=help)
+        return self.count("steps", "Iterations", 1, most, start, help=help)
 
     def images(self, counts: Sequence[int], start: int, **how: Any) -> int:
         """How many images are measured."""
@@ -108,20 +226,11 @@ class Ask:
         label: str = "Epsilon",
         low: float = 0.25,
         help: str | None = None,
+        on_change: Callable[[], None] | None = None,
     ) -> float:
-        """The size of a perturbation with pixels in [0,1].
-
-        Args:
-            start: what the widget shows first: in L-infinity in 255ths, else as it is.
-            name: of the widget; of another one wherever another start makes sense.
-            norm: in which the size is measured; in L-infinity the widget counts 255ths.
-            label: what the size is called.
-            low: the smallest that can be chosen, in the widget's units.
-            help: what it is the size of.
-        """
-        pixels = norm == "linf"
-        size = self.number(name, label + (" (n/255)" if pixels else ""), low, 255.0, start, help=help)
-        return size / 255 if pixels else size
+        """The size of a perturbation; arguments as of `size`, of which it is one that is always chosen."""
+        size = self.size(name, label, start, norm=norm, low=low, help=help, on_change=on_change)
+        return float(size or 0)
 
     def norm(self, norms: Collection[str], start: str = "linf", help: str | None = None) -> str:
         """The norm in which perturbations are measured."""
@@ -157,3 +266,51 @@ class Ask:
 def model_name(key: str) -> str:
     """What a model is called on the pages."""
     return find_model(key).card().name
+
+
+def size_label(size: float | None, norm: str = "linf") -> str:
+    """A size as it is read: in L-infinity 255ths and, beside them, the share of 1."""
+    if size is None:
+        return "automatic"
+    return f"{size:g}/255" if norm == "linf" else f"{size:g}"
+
+
+def _fineness(steps: Sequence[float], start: float | None) -> float:
+    """The step of a size's buttons: as fine as the scale is around where it starts."""
+    return next((b - a for a, b in itertools.pairwise(steps) if b > (start or 0)), 1.0)
+
+
+REFUSED = "_refused"
+"""Where the session keeps what links asked for and did not get: what was asked and what is used, by widget."""
+
+
+def _check(key: str, asked: Sequence[str], chosen: Any, format_func: Callable[[Any], Any]) -> None:
+    """Notes what a link asked of a widget where the widget shows something else; Streamlit falls back in silence."""
+    several = isinstance(chosen, (list, tuple))
+    shown = [str(format_func(each)) for each in (chosen if several else [chosen])]
+    if len(asked) != len(shown) or not all(map(_same, asked, shown)):
+        st.session_state.setdefault(REFUSED, {})[key] = ", ".join(asked), ", ".join(shown), st.session_state[key]
+
+
+def _same(asked: str, shown: str) -> bool:
+    if asked.lower() == shown.lower():
+        return True
+    try:
+        return abs(number(asked) - number(shown)) < 1e-6
+    except LabError:
+        return False
+
+
+def tell_refused() -> None:
+    """Says what the link asked for that the lab does not have, and what is used instead, as long as that is so."""
+    refused: dict[str, tuple[str, str, Any]] = st.session_state.get(REFUSED, {})
+    for key, (_, _, used) in list(refused.items()):
+        if key in st.session_state and st.session_state[key] != used:  # the person has chosen since
+            del refused[key]
+    told = [
+        f"{key} “{asked[:40]}” (used instead: {shown})"
+        for key, (asked, shown, _) in refused.items()
+        if key in st.session_state
+    ]
+    if told:
+        st.warning(f"The link asked for what the lab does not have: {'; '.join(told)}.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from urllib.parse import urlencode
 
@@ -32,6 +33,10 @@ OLD_PREFIXES: Mapping[str, Mapping[str, str]] = {
 """By page, how the parameters of its links began once, and how they begin now; the first that fits counts."""
 
 
+OLD_SIZE = re.compile(r"^(\d+(?:\.\d+)?)/255$")
+"""How a size stood in links once; now it is the number of 255ths."""
+
+
 def renew(page: str) -> None:
     """Gives the parameters of an old link to a page their present names, and runs the script again with them.
 
@@ -39,9 +44,10 @@ def renew(page: str) -> None:
     where they are drawn for the first time in a run.
     """
     old = OLD_PREFIXES.get(page, {})
-    names = {name: _renewed(name, old) for name in st.query_params}
-    if any(new != name and new not in st.session_state for name, new in names.items()):
-        st.query_params.from_dict({new: st.query_params.get_all(name) for name, new in names.items()})
+    link = {name: st.query_params.get_all(name) for name in st.query_params}
+    new = {_renewed(name, old): [OLD_SIZE.sub(r"\1", value) for value in values] for name, values in link.items()}
+    if any(name not in st.session_state and link.get(name) != values for name, values in new.items()):
+        st.query_params.from_dict(new)
         st.rerun()
 
 

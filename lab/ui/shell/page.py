@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 import streamlit as st
 
 from lab.progress import Progress
-from lab.ui.shell.ask import Ask
+from lab.ui.shell.ask import Ask, tell_refused
 from lab.ui.shell.downloads import Offer, Recorded, files_of, offer_files
 from lab.ui.shell.jobs import PAGE, answer, came_with_the_lab, forget
 from lab.ui.shell.links import link_here
@@ -128,8 +128,11 @@ class Page(Generic[S, R]):
         if self.body is not None:
             self.body()
             return
+        place = st.container()
         with st.sidebar if self.sidebar else nullcontext():
             wanted = attempt(lambda: self.choose(ask or Ask(self.name)))
+        with place:
+            tell_refused()
         setup = run_button(wanted, self.name, self.button, self.drop or partial(forget, self.name))
         if setup is None:
             st.info("Choose settings that work; the reason is written beside them.")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -17,8 +17,6 @@ from starlette.routing import BaseRoute, Route
 from lab.ui.shell import shelf
 
 TITLE = "Adversarial robustness lab"
-DRAWS = "lab.ui.draw"
-"""The module that draws what the browser asks for."""
 ROOT_IS_HERE = """<script>
 const root = location.origin + location.pathname.replace(/[^/]*$/, "");
 window.__streamlit = {BACKEND_BASE_URL: root, HOST_CONFIG_BASE_URL: root, MAIN_PAGE_BASE_URL: root};
@@ -26,12 +24,20 @@ window.__streamlit = {BACKEND_BASE_URL: root, HOST_CONFIG_BASE_URL: root, MAIN_P
 """Without this the browser looks for the server under each page's own address first, and reports that as an error."""
 
 
-@asynccontextmanager
-async def ready(_: Any) -> AsyncIterator[None]:
-    """Imports the lab before the server answers, so that the first visitor need not wait for it."""
-    import_module(DRAWS)
-    shelf.warm()
-    yield
+def ready(draws: str) -> Callable[[Any], AbstractAsyncContextManager[None]]:
+    """What makes the lab ready before the server answers, so that the first visitor need not wait for it.
+
+    Args:
+        draws: name of the module that draws what the browser asks for; it is imported with all that it needs.
+    """
+
+    @asynccontextmanager
+    async def lifespan(_: Any) -> AsyncIterator[None]:
+        import_module(draws)
+        shelf.warm()
+        yield
+
+    return lifespan
 
 
 @cache

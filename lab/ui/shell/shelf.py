@@ -74,18 +74,19 @@ def keep(answers: Mapping[tuple[str, Hashable], tuple[Any, Callable[..., Any]]])
     (FOLDER / INDEX).unlink(missing_ok=True)
     for (slot, key), (value, by) in answers.items():
         data, name = pack(value), _name(slot, key)
-        new = {"file": f"{slot}-{_digest(data)}.bin", "rests_on": _rests_on(by, key)}
+        file = f"{slot}-{_digest(data)}.bin"
+        new = {"file": file, "rests_on": _rests_on(by, key)}
         now = {"date": datetime.now(UTC).date().isoformat(), "device": devices.describe(), "versions": store.versions()}
         old = before.get(name, {})
         index[name] = old if all(old.get(each) == new[each] for each in new) else new | now
-        (FOLDER / new["file"]).write_bytes(data)
+        (FOLDER / file).write_bytes(data)
         size += len(data)
         module = _function(by).__module__
         modules = store.code_of(module, DRAWN)
         code[module] = {"modules": modules, "files": _files(modules), "digest": store.code_digest(module, DRAWN)}
-    for file in FOLDER.glob("*.bin"):
-        if file.name not in {entry["file"] for entry in index.values()}:
-            file.unlink()
+    for old_file in FOLDER.glob("*.bin"):
+        if old_file.name not in {entry["file"] for entry in index.values()}:
+            old_file.unlink()
     text = json.dumps({"answers": index, "code": code}, indent=1, sort_keys=True)
     (FOLDER / INDEX).write_text(text + "\n", encoding="utf-8")
     _index.cache_clear()

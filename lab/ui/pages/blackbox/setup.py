@@ -18,7 +18,7 @@ from lab.models.catalog import find_model
 from lab.params import Value
 from lab.store import images_digest
 from lab.types import ImageError
-from lab.ui.parts.forms import PIXEL_STEPS, form, pixel_label
+from lab.ui.parts.forms import form
 from lab.ui.shell import trained
 from lab.ui.shell.ask import Ask, model_name
 from lab.ui.shell.prose import prose
@@ -136,18 +136,16 @@ def choose(ask: Ask) -> Setup:
         300,
         help="Other images, on which the copy is judged after each round.",
     )
-    size = ask.slide(
-        "eps",
-        "Epsilon of FGSM",
-        [n for n in PIXEL_STEPS if n],
+    eps = ask.epsilon(
         76.5,
-        format_func=pixel_label,
+        name="eps",
+        label="Epsilon of FGSM",
         help="How far each value may move in the examples made on the copy.",
     )
     st.markdown("**The copy**")
     settings = Substitute(**form(PARAMS, {}, ask))  # type: ignore[arg-type]
     seed = ask.seed()
-    return Setup(oracle, source == REMOTE, task, initial, own, tests, budget, size / 255, settings, seed)
+    return Setup(oracle, source == REMOTE, task, initial, own, tests, budget, eps, settings, seed)
 
 
 def _take_preset() -> None:

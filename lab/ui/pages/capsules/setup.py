@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-import streamlit as st
-
 from lab.attacks.catalog import find_attack
 from lab.data import load_data
 from lab.data.catalog import of_task
@@ -19,7 +17,6 @@ from lab.experiments.defenses.attackers import Attackers, Detection
 from lab.images import Images
 from lab.models.capsnet import CapsNet
 from lab.models.catalog import find_model
-from lab.ui.parts.forms import PIXEL_STEPS, pixel_label
 from lab.ui.parts.pickers import EPS
 from lab.ui.shell import cache, trained
 from lab.ui.shell.ask import Ask, model_name
@@ -99,19 +96,14 @@ def choose(ask: Ask) -> Setup:
         format_func=name_of,
         help="On the one image, away from the class that the capsule network sees in it.",
     )
-    eps = ask.slide(
-        f"eps_{task}",
-        "Epsilon",
-        PIXEL_STEPS,
+    eps = ask.epsilon(
         EPS["linf"][task],
-        format_func=pixel_label,
+        name=f"eps_{task}",
+        low=0.0,
         help="The largest change of any pixel, for all attacks; the curves go up to it.",
     )
-    left, right = st.columns(2)
-    with left:
-        steps = ask.whole("steps", "Iterations", 1, 1000, 20, help="Of every attack that iterates.")
-    with right:
-        seed = ask.seed()
+    steps = ask.steps(20, help="Of every attack that iterates.")
+    seed = ask.seed()
     count = ask.slide(
         "count",
         "Images of the curves",
@@ -135,7 +127,7 @@ def choose(ask: Ask) -> Setup:
         format_func=lambda r: f"{r}%",
         help="The share of clean images that the detector may flag; it decides the threshold.",
     )
-    return Setup(task, image, attack, eps / 255, steps, count, rate / 100, seed, rival)
+    return Setup(task, image, attack, eps, steps, count, rate / 100, seed, rival)
 
 
 @lru_cache(maxsize=16)

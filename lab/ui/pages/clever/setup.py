@@ -11,7 +11,7 @@ from lab.experiments.clever.distances import LARGE_IMAGE
 from lab.experiments.clever.estimate import Estimate
 from lab.experiments.clever.score import PAPER, QUICK, Sampling
 from lab.ui.parts.scenario import Aim, Subject
-from lab.ui.parts.shared import shared, tell_of_link
+from lab.ui.parts.shared import shared
 from lab.ui.shell.ask import Ask
 
 NAME = "clever"
@@ -56,7 +56,6 @@ def choose(ask: Ask) -> Setup | None:
         return None
     with common.place:
         sampling = _sampling(ask, subject.x.numel() > LARGE_IMAGE, aim.seed)
-    tell_of_link({**subject.link, **aim.link(subject.card)})
     return Setup(subject, aim, sampling)
 
 

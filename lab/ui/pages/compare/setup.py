@@ -11,7 +11,7 @@ from lab.experiments.attack.run import AttackRun
 from lab.ui.parts.compare_link import was_offered
 from lab.ui.parts.pickers import ATTACK_A, ATTACK_B, pick_method
 from lab.ui.parts.scenario import Scenario
-from lab.ui.parts.shared import shared, tell_of_link
+from lab.ui.parts.shared import shared
 from lab.ui.shell.ask import Ask
 from lab.ui.shell.page import run_at_once
 
@@ -66,7 +66,6 @@ def choose(ask: Ask) -> Pair | None:
     if a is None or b is None:
         return None
     pair = Pair(Scenario(subject, a, aim), Scenario(subject, b, aim))
-    tell_of_link({**pair.a.link(ATTACK_A), **pair.b.link(ATTACK_B)})
     if was_offered(pair.a):
         run_at_once(NAME)
     return pair

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import streamlit as st
 import torch
 
 from lab.attacks import CATALOG
@@ -79,11 +78,8 @@ def choose(ask: Ask) -> Setup:
         "epsilon, on the images that still stand.",
     )
     top = ask.epsilon(LARGEST[norm][task], name=f"eps_{norm}_{task}", norm=norm, label="Largest epsilon", low=0.1)
-    left, right = st.columns(2)
-    with left:
-        sizes = ask.select("sizes", "Sizes", SIZES, 5, help="Of epsilon, with 0.")
-    with right:
-        steps = ask.steps(40, help="Of every attack that has steps.")
+    sizes = ask.select("sizes", "Sizes of epsilon, with 0", SIZES, 5)
+    steps = ask.steps(40, help="Of every attack that has iterations.")
     count = None if task == "imagenet" else ask.images(IMAGES, 50)
     seed = ask.seed()
     if not models or not attacks:

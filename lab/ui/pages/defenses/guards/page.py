@@ -97,11 +97,11 @@ def sentence(setup: Setup, result: Defended) -> str:
         )
     cost = trials["none"].undefended(y) - trials["none"].accuracy(y)
     price = f"costs {cost:.0%} of the clean images" if cost > 0.004 else "costs nothing on clean images"
-    naive = f", **{trials['naive'].accuracy(y):.0%}** if they follow its gradient as it is" if "naive" in trials else ""
+    naive = f", **{trials['naive'].accuracy(y):.0%}** when they simply follow its gradient" if "naive" in trials else ""
     return (
-        f"Behind {setup.inline} {setup.method} leaves **{trials['oblivious'].accuracy(y):.0%}** of the images if the "
-        f"attacker does not know of it{naive}, and **{trials['any'].accuracy(y):.0%}** under the best attack on each; "
-        f"without it {trials['oblivious'].undefended(y):.0%}. It {price}."
+        f"{setup.name} keeps **{trials['oblivious'].accuracy(y):.0%}** of the images right under {setup.method} when "
+        f"the attacker does not know of it{naive}, but **{trials['any'].accuracy(y):.0%}** under the best attack on "
+        f"each image; the model alone keeps {trials['oblivious'].undefended(y):.0%}. The defense {price}."
     )
 
 

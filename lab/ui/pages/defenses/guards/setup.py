@@ -24,7 +24,7 @@ NAME = "guards"
 DISTILLATION, DISTILLED = "distillation", "Defensive distillation"
 DEFENSES: Mapping[str, str] = {"mnist": "bit_depth", "fashion_mnist": "resize_pad", "imagenet": "jpeg"}
 """The defense to begin with, by task."""
-EPSILONS: Mapping[str, float] = {"mnist": 102.0, "fashion_mnist": 8.0, "imagenet": 2.0}
+EPSILONS: Mapping[str, float] = {"mnist": 114.75, "fashion_mnist": 8.0, "imagenet": 2.0}
 """Epsilon to begin with, in 255ths."""
 NETS: Mapping[str, str] = {"mnist": "cnn", "fashion_mnist": "cnn", "imagenet": "efficientnet_lite0"}
 """The model to begin with."""
@@ -133,18 +133,13 @@ def _budget(ask: Ask, task: str, attack: str) -> tuple[float, int]:
     """Epsilon and iterations, where the attack has them."""
     if attack == "cw":
         return 0.0, 1
-    left, right = st.columns(2)
-    with left:
-        eps = ask.epsilon(
-            EPSILONS[task],
-            name=f"eps_{task}",
-            help="Not that of the other pages: on MNIST larger, because rounding to one bit undoes every change that "
-            "carries no pixel across one half; on Fashion-MNIST smaller, where little stands.",
-        )
-    if attack == "fgsm":
-        return eps, 1
-    with right:
-        return eps, ask.whole(f"steps_{task}", "Iterations", 1, 500, STEPS[task])
+    eps = ask.epsilon(
+        EPSILONS[task],
+        name=f"eps_{task}",
+        help="Not that of the other pages: on MNIST larger, because rounding to one bit undoes every change that "
+        "carries no pixel across one half; on Fashion-MNIST smaller, where little stands.",
+    )
+    return eps, 1 if attack == "fgsm" else ask.count(f"steps_{task}", "Iterations", 1, 500, STEPS[task])
 
 
 def _model(ask: Ask, task: str, defense: str) -> str:

@@ -11,9 +11,10 @@ from lab.data.training import BUNDLED, SIZES, sources
 from lab.params import Value
 from lab.training.presets import PRESETS
 from lab.training.session import Plan
-from lab.ui.parts.forms import PIXEL_STEPS, form, pixel_label, restart
+from lab.ui.parts.forms import form, restart
 from lab.ui.parts.pickers import EPS
 from lab.ui.shell.ask import Ask
+from lab.ui.shell.scales import PIXEL_STEPS
 
 NAME = "training"
 ASK = Ask(NAME)
@@ -53,16 +54,14 @@ def choose(ask: Ask) -> Plan:
     )
     preset = PRESETS[key]
     st.caption(f"{preset.summary} [{preset.source}](https://arxiv.org/abs/{preset.arxiv})")
-    eps = ask.slide(
-        "eps",
-        "Epsilon: size of the attack",
-        PIXEL_STEPS[1:],
+    eps = ask.epsilon(
         EPS["linf"][task],
-        format_func=pixel_label,
+        name="eps",
+        label="Epsilon: size of the attack",
         on_change=_new_eps,
         help="What the rule trains against, and what is measured after every epoch.",
     )
-    params = form(preset.params, _sizes(key, eps), ask)
+    params = form(preset.params, _sizes(key, 255 * eps), ask)
     left, right = st.columns(2)
     with left:
         epochs = ask.whole("epochs", "Epochs", 1, 100, 8)
@@ -78,12 +77,12 @@ def choose(ask: Ask) -> Plan:
         help="How many to train on: more take longer and make a better net.",
     )
     lr = ask.number("lr", "Learning rate", 0.0001, 0.1, 0.005, step=0.0005, format="%g")
-    return Plan(task, source, net, key, tuple(params.items()), eps / 255, epochs, int(images), lr, seed)
+    return Plan(task, source, net, key, tuple(params.items()), eps, epochs, int(images), lr, seed)
 
 
 def _sizes(preset: str, eps: float) -> dict[str, Value]:
     """The step size that suits an epsilon, in 255ths."""
-    return {"alpha": min(PIXEL_STEPS, key=lambda n: abs(n - eps * PRESETS[preset].step))}
+    return {"alpha": float(min(PIXEL_STEPS, key=lambda n: abs(n - eps * PRESETS[preset].step)))}
 
 
 def _chosen() -> tuple[str, float]:
