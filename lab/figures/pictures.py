@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from typing import Literal
 
 from torch import Tensor
 
@@ -27,7 +28,7 @@ def amplify(delta: Tensor, largest: float | None = None) -> tuple[Tensor, float]
     return 0.5 + delta * factor, factor
 
 
-def data_url(x: Tensor, least: int) -> str:
-    """An image [C,H,W] in [0,1] as the data URL of a PNG, enlarged as by `enlarge`; compressed little, to be quick."""
-    data = encode(enlarge(x, least), compress_level=1)
-    return "data:image/png;base64," + base64.b64encode(data).decode()
+def data_url(x: Tensor, least: int, kind: Literal["PNG", "JPEG"] = "PNG") -> str:
+    """An image [C,H,W] in [0,1] as the data URL of a file, enlarged as by `enlarge`; a PNG is compressed little."""
+    data = encode(enlarge(x, least), kind, **({"compress_level": 1} if kind == "PNG" else {"quality": 85}))
+    return f"data:image/{kind.lower()};base64," + base64.b64encode(data).decode()

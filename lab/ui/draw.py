@@ -8,7 +8,7 @@ from lab import devices
 from lab.assets import ASSETS
 from lab.ui.pages.catalog import PAGES
 from lab.ui.pages.overview.page import PAGE as OVERVIEW
-from lab.ui.parts.shared import draw_shared
+from lab.ui.parts.shared import draw_preview, draw_shared
 from lab.ui.shell.links import renew
 from lab.ui.shell.say import attempt
 from lab.ui.shell.server import TITLE
@@ -27,3 +27,4 @@ def draw() -> None:
     if offered[chosen].shared:
         draw_shared()
     chosen.run()
+    draw_preview()

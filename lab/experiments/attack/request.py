@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lab.attacks.catalog import find_attack
+from lab.data.windows import MIDDLE
 from lab.models.catalog import name_elsewhere
 
 
@@ -22,6 +23,7 @@ class Request:
         params: its parameters.
         target: the class to reach, None for any other.
         seed: of the random numbers.
+        window: where along a long picture the model looks, from 0 to 1; see `lab.data.windows`.
     """
 
     model: str
@@ -31,11 +33,21 @@ class Request:
     params: Mapping[str, Any] = field(default_factory=dict)
     target: int | None = None
     seed: int = 0
+    window: float = MIDDLE
 
 
 def python(request: Request) -> str:
     """A script that computes the same result with the package."""
-    if request.dataset == "photographs":
+    imports = ["import lab"]
+    if request.window != MIDDLE and request.dataset in ("photographs", "file"):
+        imports += ["from lab.data.photographs import photographs"] if request.dataset == "photographs" else []
+        imports += ["from lab.data.windows import window"]
+        picture = f'photographs()["{request.image}"].open()'
+        if request.dataset == "file":
+            imports += ["from PIL import Image"]
+            picture = 'Image.open("your-picture.png")'
+        image = f"x = model.card.fit(window({picture}, {request.window!r}))"
+    elif request.dataset == "photographs":
         image = f'x = lab.load_picture("{request.image}", model.card)'
     elif request.dataset == "file":
         image = 'x = lab.load_picture("your-picture.png", model.card)  # your own file'
@@ -47,7 +59,7 @@ def python(request: Request) -> str:
     target = "" if request.target is None else f", target={request.target}"
     return "\n".join(
         (
-            "import lab",
+            *imports,
             "",
             f'model = lab.load_model("{name_elsewhere(request.model)}")',
             image,

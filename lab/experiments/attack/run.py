@@ -117,7 +117,12 @@ class AttackRun:
         clean, attacked = self._seen(self.clean_class), self._seen(self.attacked_class)
         return {
             "model": request.model,
-            "image": {"dataset": request.dataset, "id": request.image, "shape": list(self.clean.shape[1:])},
+            "image": {
+                "dataset": request.dataset,
+                "id": request.image,
+                "window": request.window,
+                "shape": list(self.clean.shape[1:]),
+            },
             "attack": request.attack,
             "params": dict(request.params),
             "target": None if target is None else self._seen(target),

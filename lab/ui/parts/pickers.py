@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 
 import streamlit as st
 from PIL import Image
-from torch import Tensor
 
 from lab import attacks
 from lab.attacks.spec import Spec
@@ -16,6 +16,7 @@ from lab.data import load_data
 from lab.data.catalog import CATALOG as DATASETS
 from lab.data.catalog import of_task
 from lab.data.photographs import photographs
+from lab.data.windows import MIDDLE, centred, window
 from lab.images import decode
 from lab.models.cards import Card
 from lab.models.catalog import find_model, is_here
@@ -23,7 +24,8 @@ from lab.params import Value
 from lab.types import Access, ImageError, LabError
 from lab.ui.parts.describe import describe_attack, short_citation
 from lab.ui.parts.forms import form, restart
-from lab.ui.parts.scenario import ANY_CLASS, Method
+from lab.ui.parts.gallery import draw_on_canvas, of_dataset, of_photographs, show_gallery
+from lab.ui.parts.scenario import ANY_CLASS, Method, Subject
 from lab.ui.shell import trained
 from lab.ui.shell.ask import Ask
 from lab.ui.shell.say import say
@@ -42,7 +44,13 @@ ATTACK_A, ATTACK_B = Ask("compare_a"), Ask("compare_b")
 """Draw the attacks of the Compare page."""
 OF_ATTACKS = (UNPREFIXED, ATTACK_A, ATTACK_B, Ask("representations"))
 """Draw an attack on a page that has model and picture in common with others."""
-BUNDLED, UPLOAD, CAMERA = "Bundled", "Upload", "Camera"
+BUNDLED, UPLOAD, CAMERA, DRAW = "Bundled", "Upload", "Camera", "Draw"
+
+
+CLICKED = "_clicked"
+"""Where the session keeps the picture that was clicked, for the widget that chooses it: its name and the value."""
+LONG = 1.02
+"""How much longer than wide a picture must be, or the other way round, for its window to be moved."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +122,9 @@ def _new_attack(ask: Ask, task: str) -> None:
 
 def pick_model() -> Card:
     """Draws the choice of one model of any data set."""
+    if CLICKED in st.session_state:  # before the widget is drawn
+        name, value = st.session_state.pop(CLICKED)
+        st.session_state[name] = value
     key = UNPREFIXED.select(
         "model",
         "Model",
@@ -139,17 +150,22 @@ def _new_model() -> None:
         st.session_state["target"] = ANY_CLASS
 
 
-def pick_picture(card: Card) -> tuple[str, str, int | None, Tensor]:
-    """Draws the choice of a picture; its data set, id, class where known, and itself as the model sees it."""
+def pick_subject(card: Card) -> Subject:
+    """Draws the choice of a picture: with its class where that is known, as a model with this card sees it.
+
+    Raises:
+        ImageError: for a picture that cannot be used.
+    """
     st.session_state["_task"] = card.task
-    source = UNPREFIXED.segment(
-        "source", "Picture", [BUNDLED, UPLOAD, CAMERA], BUNDLED, linked=False, persist_state="session"
-    )
+    sources = [BUNDLED, *([DRAW] if card.task == "mnist" else []), UPLOAD, CAMERA]
+    if st.session_state.get("source") not in sources:
+        st.session_state.pop("source", None)
+    source = UNPREFIXED.segment("source", "Picture", sources, BUNDLED, linked=False, persist_state="session")
     if source != BUNDLED:
-        brought = _brought(source)
+        brought = _drawn() if source == DRAW else _brought(source)
         if brought is not None:
             digest, picture = brought
-            return "file", digest, None, card.fit(picture)
+            return _placed(card, "file", digest, None, picture)
         st.caption("Until there is one, the bundled picture is used.")
     if card.task == "imagenet":
         known = photographs()
@@ -161,12 +177,64 @@ def pick_picture(card: Card) -> tuple[str, str, int | None, Tensor]:
             format_func=lambda i: known[i].title,
             label_visibility="collapsed",
         )
-        return "photographs", chosen, known[chosen].label, card.fit(known[chosen].open())
+        if st.button("Look through all", key="look", icon=":material/grid_view:", width="stretch"):
+            _choose_photograph(chosen)
+        return _placed(card, "photographs", chosen, known[chosen].label, known[chosen].open())
     key = of_task(card.task).key
     data = load_data(key)
     last = len(data) - 1
     index = UNPREFIXED.whole(f"{key}_image", f"Image number, 0 to {last:,}", 0, last, 0, help=DATASETS[key].summary)
-    return key, str(index), int(data.y[index]), data.x[index : index + 1]
+    if st.button("Look through all", key="look", icon=":material/grid_view:", width="stretch"):
+        _choose_image(key, index, card.classes)
+    return Subject(card.key, key, str(index), int(data.y[index]), card, data.x[index : index + 1])
+
+
+def _placed(card: Card, dataset: str, image: str, label: int | None, picture: Image.Image) -> Subject:
+    """Draws where along a long picture the model looks."""
+    place, (width, height) = MIDDLE, picture.size
+    if min(width, height) and max(width, height) > LONG * min(width, height):
+        way = "left to right" if width > height else "top to bottom"
+        place = UNPREFIXED.number(
+            "window", f"Window, {way}", 0, 1, MIDDLE, step=0.05, format="%g", help="Which part of the picture is seen."
+        )
+    return Subject(card.key, dataset, image, label, card, card.fit(window(picture, place)), place)
+
+
+@st.dialog("Photographs", width="large")
+def _choose_photograph(chosen: str) -> None:
+    """The photographs as thumbnails."""
+    clicked = show_gallery(of_photographs(), chosen, "gallery")
+    if clicked is not None:
+        st.session_state[CLICKED] = "image", clicked
+        st.rerun()
+
+
+@st.dialog("Images by class", width="large")
+def _choose_image(dataset: str, index: int, classes: Sequence[str]) -> None:
+    """The images of a data set as thumbnails, one class at a time."""
+    start = int(load_data(dataset).y[index])
+    shown = st.segmented_control(
+        "Class",
+        range(len(classes)),
+        default=start,
+        required=True,
+        format_func=classes.__getitem__,
+        label_visibility="collapsed",
+    )
+    clicked = show_gallery(of_dataset(dataset, int(shown or 0)), str(index), "gallery")
+    if clicked is not None:
+        st.session_state[CLICKED] = f"{dataset}_image", int(clicked)
+        st.rerun()
+
+
+def _drawn() -> tuple[str, Image.Image] | None:
+    """The person's drawing, as digits lie in their images, and its digest; None where there is none."""
+    data = draw_on_canvas("drawing")
+    try:
+        return (hashlib.sha256(data).hexdigest()[:16], centred(decode(data))) if data else None
+    except ImageError as e:
+        say(e)
+        return None
 
 
 def _brought(source: str) -> tuple[str, Image.Image] | None:

@@ -9,6 +9,7 @@ from torch import Tensor
 from lab import attacks
 from lab.attacks.spec import Spec
 from lab.data.photographs import photographs
+from lab.data.windows import MIDDLE
 from lab.experiments.attack.request import Request
 from lab.models.cards import Card
 from lab.params import Value
@@ -23,7 +24,7 @@ ANY_CLASS = "any other class"
 class Subject:
     """What is attacked: a model, and a picture [1,C,H,W] as the model sees it, with its class where known.
 
-    Two subjects are equal where model, data set and image are; card and pixels follow from these.
+    Two subjects are equal where model, data set, image and window are; card and pixels follow from these.
     """
 
     model: str
@@ -32,6 +33,7 @@ class Subject:
     label: int | None
     card: Card = field(compare=False)
     x: Tensor = field(compare=False)
+    window: float = MIDDLE
 
     @property
     def is_own(self) -> bool:
@@ -43,7 +45,8 @@ class Subject:
         """What it is called in links, by parameter; a person's own picture is not part of them."""
         words = {"model": model_label(self.card)}
         if self.dataset == "photographs":
-            return words | {"image": photographs()[self.image].title}
+            moved = {} if self.window == MIDDLE else {"window": f"{self.window:g}"}
+            return words | {"image": photographs()[self.image].title} | moved
         return words if self.is_own else words | {f"{self.dataset}_image": self.image}
 
 
@@ -117,6 +120,7 @@ class Scenario:
             params=method.params,
             target=aim.target,
             seed=aim.seed,
+            window=subject.window,
         )
 
     def link(self, ask: Ask) -> dict[str, str]:

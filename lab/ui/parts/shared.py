@@ -8,7 +8,8 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from lab.models.cards import Card
-from lab.ui.parts.pickers import UNPREFIXED, pick_method, pick_model, pick_picture
+from lab.ui.parts.pickers import UNPREFIXED, pick_method, pick_model, pick_subject
+from lab.ui.parts.preview import preview
 from lab.ui.parts.scenario import ANY_CLASS, Aim, Scenario, Subject
 from lab.ui.shell.ask import Ask
 from lab.ui.shell.say import attempt
@@ -18,12 +19,14 @@ from lab.ui.shell.say import attempt
 class Shared:
     """What all pages that attack have in common, and the place between picture and goal for what they have not.
 
-    `subject` and `aim` are None where they cannot be used; the reason is then on the page.
+    `subject` and `aim` are None where they cannot be used; the reason is then on the page. `picture` is the place for
+    the preview, which waits until all else is drawn, as the model may have to be loaded for it.
     """
 
     subject: Subject | None
     aim: Aim | None
     place: DeltaGenerator
+    picture: DeltaGenerator
 
 
 def draw_shared() -> None:
@@ -35,18 +38,27 @@ def draw_shared() -> None:
     st.session_state["_shared"] = _draw_shared()
 
 
+def draw_preview() -> None:
+    """Draws the picture as the model sees it, and its classes, below the choice of the picture; after the page."""
+    drawn: Shared | None = st.session_state.pop("_drawn", None)
+    if drawn is not None and drawn.subject is not None:
+        with drawn.picture:
+            preview(drawn.subject)
+
+
 def shared() -> Shared:
     """What app.py has drawn in this run; drawn here where the page runs alone."""
     drawn: Shared | None = st.session_state.pop("_shared", None)
-    return drawn or _draw_shared()
+    st.session_state["_drawn"] = drawn = drawn or _draw_shared()
+    return drawn
 
 
 def _draw_shared() -> Shared:
     with st.sidebar:
         subject = attempt(_pick_subject)
-        place = st.container()
+        picture, place = st.container(key="preview"), st.container()
         aim = None if subject is None else _pick_aim(subject.card)
-    return Shared(subject, aim, place)
+    return Shared(subject, aim, place, picture)
 
 
 def pick_scenario(ask: Ask, default: str) -> Scenario | None:
@@ -72,9 +84,7 @@ def _pick_subject() -> Subject:
     Raises:
         LabError: where there is no such picture.
     """
-    card = pick_model()
-    dataset, image, label, x = pick_picture(card)
-    return Subject(card.key, dataset, image, label, card, x)
+    return pick_subject(pick_model())
 
 
 def _pick_aim(card: Card) -> Aim:

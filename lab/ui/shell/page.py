@@ -242,7 +242,7 @@ def run_button(wanted: S | None, slot: str, label: str, drop: Callable[[S], None
     changed = wanted is not None and applied is not None and wanted != applied
     if changed and not (pressed or live):
         note, button = st.columns([4, 1], vertical_alignment="center")
-        note.info("The settings have changed since this result.", icon=":material/info:")
+        note.info("The settings have changed: the result below is of those before.", icon=":material/info:")
         pressed = button.button("Run", key="run_here", width="stretch")
     if wanted is not None and pressed:
         drop(wanted)
