@@ -283,7 +283,7 @@ def test_an_upload_keeps_its_name_across_pages_until_removed() -> None:
 
 BOTH = {
     "model": "Convolutional net, MNIST",
-    "compare_a_attack": "FGSM",
+    "attack": "FGSM",
     "compare_b_attack": "DeepFool",
     "mnist_image": "4",
 }
@@ -294,7 +294,7 @@ def verdicts(at: AppTest) -> list[str]:
 
 
 def test_compare_shows_two_attacks_on_the_same_picture() -> None:
-    at = open_page("compare", **BOTH, compare_a_eps="52/255", compare_b_candidates="3", seed="2")
+    at = open_page("compare", **BOTH, eps="52/255", compare_b_candidates="3", seed="2")
     pair = setup_of(at, "compare")
     both = Both(run_of(at, pair.a), run_of(at, pair.b))
     assert list(both.record()) == ["a", "b"]
@@ -337,9 +337,9 @@ def test_compare_waits_for_run_and_keeps_its_state_across_pages() -> None:
 
 def test_a_nonsense_link_to_compare_is_told() -> None:
     at = app()
-    at.query_params.update(BOTH | {"compare_a_attack": "nonsense", "compare_b_candidates": "-1"})
+    at.query_params.update(BOTH | {"attack": "nonsense", "compare_b_candidates": "-1"})
     at.switch_page("pages/compare.py").run()
-    assert "compare_a_attack “nonsense”" in at.warning[0].value
+    assert "attack “nonsense”" in at.warning[0].value
     assert "compare_b_candidates “-1”" in at.warning[0].value
 
 

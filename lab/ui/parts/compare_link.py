@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from lab.ui.parts.pickers import ATTACK_A
+from lab.ui.parts.pickers import UNPREFIXED
 from lab.ui.parts.scenario import Scenario
 from lab.ui.shell.links import link_to
 
@@ -15,7 +15,7 @@ OFFERED = "_offered"
 def offer(scenario: Scenario) -> None:
     """A link to the Compare page with a scenario's attack as A."""
     st.session_state[OFFERED] = scenario
-    query = {name: value for name, value in scenario.link(ATTACK_A).items() if value}
+    query = {name: value for name, value in scenario.link(UNPREFIXED).items() if value}
     link_to("pages/compare.py", "Compare with another attack", query, ":material/balance:")
 
 

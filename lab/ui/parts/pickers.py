@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 from PIL import Image
+from torch import Tensor
 
 from lab import attacks
 from lab.attacks.spec import Spec
@@ -39,10 +40,10 @@ EPS = {
 }
 """Starting epsilon per norm and task; in L-infinity in 255ths."""
 UNPREFIXED = Ask("")
-"""Draws what several pages have in common, and the attack of the Attack page: both stand in links without a page."""
-ATTACK_A, ATTACK_B = Ask("compare_a"), Ask("compare_b")
-"""Draw the attacks of the Compare page."""
-OF_ATTACKS = (UNPREFIXED, ATTACK_A, ATTACK_B, Ask("representations"))
+"""Draws what several pages have in common: it stands in links without a page."""
+ATTACK_B = Ask("compare_b")
+"""Draws the other attack of the Compare page."""
+OF_ATTACKS = (UNPREFIXED, ATTACK_B)
 """Draw an attack on a page that has model and picture in common with others."""
 BUNDLED, UPLOAD, CAMERA, DRAW = "Bundled", "Upload", "Camera", "Draw"
 
@@ -197,7 +198,11 @@ def _placed(card: Card, dataset: str, image: str, label: int | None, picture: Im
         place = UNPREFIXED.number(
             "window", f"Window, {way}", 0, 1, MIDDLE, step=0.05, format="%g", help="Which part of the picture is seen."
         )
-    return Subject(card.key, dataset, image, label, card, card.fit(window(picture, place)), place)
+
+    def fit(other: Card) -> Tensor:
+        return other.fit(window(picture, place))
+
+    return Subject(card.key, dataset, image, label, card, fit(card), place, fit)
 
 
 @st.dialog("Photographs", width="large")

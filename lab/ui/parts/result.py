@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import cast
 
 import streamlit as st
 
@@ -16,7 +17,7 @@ from lab.types import Access
 from lab.ui.parts.scenario import Scenario
 from lab.ui.parts.tiles import Tile
 from lab.ui.shell import cache
-from lab.ui.shell.jobs import answer, forget
+from lab.ui.shell.jobs import answer, forget, known
 
 SLOT = "attack"
 """Where the session keeps the attacks, so that what one page has computed is there for the others."""
@@ -37,6 +38,11 @@ def attack_of(scenario: Scenario) -> AttackRun | None:
     """The attack of a scenario for a page that shows more than it; None while it is at work, which is then drawn."""
     work = partial(compute, scenario)
     return answer(SLOT, scenario, doing(scenario), work, own=scenario.subject.is_own, by=compute)
+
+
+def known_attack(scenario: Scenario) -> AttackRun | None:
+    """The attack of a scenario where it is there without any work."""
+    return cast("AttackRun | None", known(SLOT, scenario, compute))
 
 
 def forget_attack(scenario: Scenario) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
@@ -24,7 +25,8 @@ ANY_CLASS = "any other class"
 class Subject:
     """What is attacked: a model, and a picture [1,C,H,W] as the model sees it, with its class where known.
 
-    Two subjects are equal where model, data set, image and window are; card and pixels follow from these.
+    Two subjects are equal where model, data set, image and window are; card and pixels follow from these. `fit` makes
+    of the picture what another model of the task sees; None where all see the same.
     """
 
     model: str
@@ -34,6 +36,12 @@ class Subject:
     card: Card = field(compare=False)
     x: Tensor = field(compare=False)
     window: float = MIDDLE
+    fit: Callable[[Card], Tensor] | None = field(default=None, compare=False)
+
+    def on(self, card: Card) -> Subject:
+        """The same picture as another model of its task sees it."""
+        x = self.x if self.fit is None else self.fit(card)
+        return replace(self, model=card.key, card=card, x=x)
 
     @property
     def is_own(self) -> bool:

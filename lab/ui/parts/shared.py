@@ -8,11 +8,13 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from lab.models.cards import Card
-from lab.ui.parts.pickers import UNPREFIXED, pick_method, pick_model, pick_subject
+from lab.ui.parts.pickers import DEFAULT_ATTACK, UNPREFIXED, pick_method, pick_model, pick_subject
 from lab.ui.parts.preview import preview
 from lab.ui.parts.scenario import ANY_CLASS, Aim, Scenario, Subject
-from lab.ui.shell.ask import Ask
 from lab.ui.shell.say import attempt
+
+SCENARIO = "_scenario"
+"""Where the session keeps the attack that was looked at last."""
 
 
 @dataclass(frozen=True)
@@ -61,21 +63,24 @@ def _draw_shared() -> Shared:
     return Shared(subject, aim, place, picture)
 
 
-def pick_scenario(ask: Ask, default: str) -> Scenario | None:
-    """Draws the attack of a page that makes one; its scenario, or None after saying why it cannot be used.
-
-    Args:
-        ask: draws the attack.
-        default: key of the attack to begin with.
-    """
+def pick_scenario() -> Scenario | None:
+    """Draws the attack, one for all pages that look at one; its scenario, or None after saying why there is none."""
     common = shared()
     if common.subject is None or common.aim is None:
         return None
     with common.place:
-        method = pick_method(ask, common.subject.card, default)
+        method = pick_method(UNPREFIXED, common.subject.card, DEFAULT_ATTACK)
     if method is None:
         return None
-    return Scenario(common.subject, method, common.aim)
+    scenario = Scenario(common.subject, method, common.aim)
+    st.session_state[SCENARIO] = scenario
+    return scenario
+
+
+def last_scenario(subject: Subject) -> Scenario | None:
+    """The attack that a page before looked at, where it is on this subject."""
+    scenario: Scenario | None = st.session_state.get(SCENARIO)
+    return scenario if scenario is not None and scenario.subject == subject else None
 
 
 def _pick_subject() -> Subject:

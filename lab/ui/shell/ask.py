@@ -49,6 +49,7 @@ class Ask:
         asked = st.query_params.get_all(key) if linked and key not in st.session_state else []
         if linked:
             options["bind"] = "query-params"
+            options["persist_state"] = "session"
         if name in self.locked:
             options["disabled"] = True
         chosen = widget(*args, key=key, **options)

@@ -10,9 +10,14 @@ import streamlit as st
 from streamlit.errors import StreamlitPageNotFoundError
 
 OLD_PREFIXES: Mapping[str, Mapping[str, str]] = {
-    "compare": {"a_": "compare_a_", "b_": "compare_b_"},
+    "compare": {"a_": "", "compare_a_": "", "b_": "compare_b_"},
     "representations": {
-        "r_": "representations_",
+        "r_": "",
+        "representations_attack": "attack",
+        "representations_norm": "norm",
+        "representations_eps": "eps",
+        "representations_alpha": "alpha",
+        "representations_steps": "steps",
         "map_stage": "representations_map_stage",
         "unit_stage": "representations_unit_stage",
         "plane_stage": "representations_plane_stage",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from lab.ui.parts.pickers import DEFAULT_ATTACK, UNPREFIXED
 from lab.ui.parts.scenario import Scenario
 from lab.ui.parts.shared import pick_scenario
 from lab.ui.shell.ask import Ask
@@ -12,5 +11,5 @@ UNMOVED = "The picture did not move, so there is no direction to follow."
 
 
 def choose(ask: Ask) -> Scenario | None:
-    """Draws the settings; those of the attack stand in links without the page's name."""
-    return pick_scenario(UNPREFIXED, DEFAULT_ATTACK)
+    """Draws the settings; they stand in links without the page's name."""
+    return pick_scenario()

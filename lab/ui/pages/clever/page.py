@@ -31,6 +31,8 @@ from lab.ui.pages.clever.setup import (
     score_of,
     target_name,
 )
+from lab.ui.parts.result import known_attack
+from lab.ui.parts.shared import last_scenario
 from lab.ui.parts.show import show_chart, show_image
 from lab.ui.shell import cache
 from lab.ui.shell.jobs import answer
@@ -98,7 +100,23 @@ def show(setup: Setup, result: Estimate) -> None:
         st.caption(f"Seen as {_seen(result)}.")
     with right:
         distances = {name_of(each.attack): each.distance for each in result.attacks}
+        if (own := _made_elsewhere(setup)) is not None:
+            name, distance, sees = own
+            distances[f"{name}, as made"] = distance
+            how.append(
+                f"{name}, as made on the Attack page, moved the picture by {written(distance, setup.norm)}: the model sees "
+                f"{sees}."
+            )
         show_chart(figures.by_target(result.clever, setup.classes, distances, exact), "scores", " ".join(how))
+
+
+def _made_elsewhere(setup: Setup) -> tuple[str, float, str] | None:
+    """The attack that other pages look at, where it fools the model: its name, how far it moved, and what is seen."""
+    scenario = last_scenario(setup.subject)
+    run = None if scenario is None else known_attack(scenario)
+    if run is None or not run.success:
+        return None
+    return run.spec.name, float(run.result.distance[setup.norm][0]), run.attacked_name
 
 
 def sentence(setup: Setup, result: Estimate) -> str:

@@ -15,7 +15,6 @@ from lab.experiments.representations.representation import Representation
 from lab.experiments.representations.sample import Sample, sample
 from lab.models.cards import Card
 from lab.progress import Progress
-from lab.ui.parts.pickers import DEFAULT_ATTACK
 from lab.ui.parts.scenario import Scenario
 from lab.ui.parts.shared import pick_scenario
 from lab.ui.parts.tiles import thumbnail
@@ -29,7 +28,7 @@ NAME = "representations"
 
 def choose(ask: Ask) -> Scenario | None:
     """Draws the settings."""
-    return pick_scenario(ask, DEFAULT_ATTACK)
+    return pick_scenario()
 
 
 def pick_layer(result: Representation, name: str, *, maps: bool) -> Layer | None:
