@@ -125,7 +125,7 @@ class Ask:
             on_change: called when it is changed.
         """
         pixels, steps = norm == "linf", scale_of(norm)
-        high = min(high, 255.0 if pixels else steps[-1])
+        high = min(high, 255.0 if pixels else float(steps[-1]))
         place = st.container()
         sides = st.columns(2) if pixels else [st.container()]
         how: dict[str, Any] = {"step": _fineness(steps, start), "format": "%g", "placeholder": "automatic"}
@@ -278,7 +278,7 @@ def size_label(size: float | None, norm: str = "linf") -> str:
 
 def _fineness(steps: Sequence[float], start: float | None) -> float:
     """The step of a size's buttons: as fine as the scale is around where it starts."""
-    return next((b - a for a, b in itertools.pairwise(steps) if b > (start or 0)), 1.0)
+    return float(next((b - a for a, b in itertools.pairwise(steps) if b > (start or 0)), 1))
 
 
 REFUSED = "_refused"
