@@ -15,6 +15,7 @@ from lab.experiments.representations.activations import Depth
 from lab.experiments.representations.embedding import Embedding
 from lab.experiments.representations.lipschitz import Stretch
 from lab.figures.style import ADVERSARIAL, CLEAN, CONTROL, DIVERGING, OTHERS, SEQUENTIAL, TARGET, finish
+from lab.types import TINY
 
 GAP = 2
 """Pixels between the maps of a sheet."""
@@ -75,6 +76,38 @@ def coloured(values: Tensor, scale: str) -> Tensor:
     """Values [...,h,w] in [0,1] as colours [...,3,h,w]."""
     index = (values.nan_to_num().clamp(0, 1) * 255).round().long()
     return _colours(scale)[index].movedim(-1, -3)
+
+
+def pictures_of(maps: Tensor, *, shared: bool, signed: bool, ends: tuple[float, float]) -> Tensor:
+    """Feature maps [n,h,w] as colour pictures [n,3,h,w].
+
+    Args:
+        maps: the maps.
+        shared: one colour scale for all; else each map spans its own range.
+        signed: colours diverge around 0.
+        ends: of the scale of maps that are not signed, where it is shared.
+    """
+    if signed:
+        limits = maps.abs().flatten(1).amax(1)
+        limits = torch.full_like(limits, float(limits.max())) if shared else limits
+        return coloured(maps / limits.clamp(min=TINY).view(-1, 1, 1) / 2 + 0.5, DIVERGING)
+    low, high = maps.flatten(1).amin(1), maps.flatten(1).amax(1)
+    if shared:
+        low, high = (torch.full_like(low, end) for end in ends)
+    return coloured((maps - low.view(-1, 1, 1)) / (high - low).clamp(min=TINY).view(-1, 1, 1), SEQUENTIAL)
+
+
+def overlaid(x: Tensor, values: Tensor, limit: float) -> Tensor:
+    """Signed values [H,W] in colour over an image [C,H,W] in gray [3,H,W]: the larger a value, the less gray.
+
+    Args:
+        x: the image.
+        values: what is laid over it.
+        limit: the value at the end of the scale.
+    """
+    strength = (values.abs() / limit).clamp(0, 1).sqrt()
+    gray = x.mean(0, keepdim=True).expand(3, -1, -1) * 0.8 + 0.1
+    return gray * (1 - strength) + coloured(values / limit / 2 + 0.5, DIVERGING) * strength
 
 
 def sheet(maps: Tensor, *, shared: bool, signed: bool, limit: float | None = None) -> Tensor:

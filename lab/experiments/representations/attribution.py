@@ -72,10 +72,18 @@ def attribution(model: Model, x: Tensor, target: int, method: str) -> Tensor:
     return values.detach().sum(1)[0].cpu()
 
 
-def attributions(model: Model, run: AttackRun, *, progress: Progress = SILENT) -> dict[str, tuple[Tensor, Tensor]]:
-    """By method, the map of the clean image for the class seen in it, and that of the attacked one for its class.
+def attributions(
+    model: Model, run: AttackRun, target: int | None = None, *, progress: Progress = SILENT
+) -> dict[str, tuple[Tensor, Tensor]]:
+    """By method, the maps of the clean and of the attacked image.
 
     A method that cannot be used on the network is left out, as Grad-CAM is where there are no maps.
+
+    Args:
+        model: that was attacked.
+        run: the attack.
+        target: the class that the maps speak of; None for the one that the model sees in each image.
+        progress: hears of every method.
 
     Raises:
         Cancelled: where the work is to stop.
@@ -85,7 +93,7 @@ def attributions(model: Model, run: AttackRun, *, progress: Progress = SILENT) -
         progress.tell(k / len(METHODS), method)
         with suppress(ModelError):
             maps[method] = (
-                attribution(model, run.clean, run.clean_class, method),
-                attribution(model, run.attacked, run.attacked_class, method),
+                attribution(model, run.clean, run.clean_class if target is None else target, method),
+                attribution(model, run.attacked, run.attacked_class if target is None else target, method),
             )
     return maps

@@ -25,11 +25,14 @@ class Followed:
 
     Attributes:
         way: for STEPS images on the straight line from the clean to the attacked one.
-        path: for the images of the trajectory that were kept, the clean one first, the result last.
+        path: for the images of the trajectory that were kept, the clean one first; the result follows where it is none
+            of them.
+        steps: how many iterations lie behind each image of the path; None for such a result.
     """
 
     way: Mapping[str, Tensor]
     path: Mapping[str, Tensor]
+    steps: tuple[int | None, ...]
 
 
 def follow(model: Model, run: AttackRun, *, progress: Progress = SILENT) -> Followed:
@@ -39,8 +42,10 @@ def follow(model: Model, run: AttackRun, *, progress: Progress = SILENT) -> Foll
         Cancelled: where the work is to stop.
     """
     share = torch.linspace(0, 1, STEPS).view(-1, 1, 1, 1)
-    frames = [frame.x for frame in run.result.frames if len(frame.x)]
-    images = torch.cat([run.clean + share * (run.attacked - run.clean), run.clean, *frames[1:], run.attacked])
+    frames = [frame for frame in run.result.frames if len(frame.x)][1:]
+    beside = not any(torch.equal(frame.x, run.attacked) for frame in frames)
+    path = [run.clean, *(frame.x for frame in frames), *([run.attacked] if beside else [])]
+    images = torch.cat([run.clean + share * (run.attacked - run.clean), *path])
     parts = []
     for k in range(0, len(images), TOGETHER):
         progress.tell(k / len(images), f"{k} of {len(images)} pictures")
@@ -49,6 +54,7 @@ def follow(model: Model, run: AttackRun, *, progress: Progress = SILENT) -> Foll
     return Followed(
         {name: answers[:STEPS] for name, answers in all_of_them.items()},
         {name: answers[STEPS:] for name, answers in all_of_them.items()},
+        (0, *(frame.step for frame in frames), *([None] if beside else [])),
     )
 
 

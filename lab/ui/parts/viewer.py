@@ -20,16 +20,17 @@ _view = st.components.v2.component(
 )
 
 
-def show_pictures(tiles: Sequence[Tile], key: str, pair: bool = False) -> None:
+def show_pictures(tiles: Sequence[Tile], key: str, pair: bool = False, widest: int = WIDEST) -> None:
     """Shows pictures [C,H,W] of one size, as large as the column allows; a narrow screen has two side by side.
 
     Args:
         tiles: with the two that are to be compared first, where there are such.
         key: of the widget.
         pair: whether the first two can be laid over one another.
+        widest: the largest width in pixels at which a picture is shown.
     """
     shown = [
         {"title": tile.title, "caption": tile.caption, "help": tile.help or "", "image": data_url(tile.x, 1)}
         for tile in tiles
     ]
-    _view(key=key, data={"tiles": shown, "pair": pair, "widest": WIDEST})
+    _view(key=key, data={"tiles": shown, "pair": pair, "widest": widest})

@@ -24,6 +24,7 @@ R = TypeVar("R", bound=Recorded)
 Tabs = Mapping[str, Callable[[S, R], None]]
 TAKE_AWAY, HOW = "Take away", "How it works"
 STOPPED = "This run was stopped: what is told and shown here is what was measured by then."
+STOPPED_SCRIPT = "The run was stopped before its end; this computes all of it."
 STORED = "Stored with the lab: measured on {date} on {device}. “{button}” measures it anew."
 STOPPED_FILES = (
     "This run was stopped: the files hold what was measured by then, and say so; the command and the Python measure "
@@ -196,7 +197,8 @@ class Page(Generic[S, R]):
         key = self.key("tabs")
         if f"_{key}" in st.session_state:  # the open one stays open when the page is left and entered again
             st.session_state.setdefault(key, st.session_state[f"_{key}"])
-        for tab, draw in zip(st.tabs(list(tabs), key=key, on_change="rerun"), tabs.values(), strict=True):
+        drawn = st.tabs(list(tabs), key=key, on_change="rerun", bind="query-params")
+        for tab, draw in zip(drawn, tabs.values(), strict=True):
             if tab.open:
                 with tab:
                     draw(setup, result)
@@ -207,13 +209,17 @@ class Page(Generic[S, R]):
         stem = self.name if self.stem is None else self.stem(setup)
         if not result.complete:
             st.warning(STOPPED_FILES, icon=":material/stop_circle:")
-        offer_files(stem, self.name, (*files_of(result), *self.files(setup, result)))
+        script = None if self.script is None else self.script(setup, result)
+        if script is not None and not result.complete:
+            script = f"# {STOPPED_SCRIPT}\n{script}"
+        python = () if script is None else (Offer("Python (.py)", "py", "text/x-python", script),)
+        offer_files(stem, self.name, (*files_of(result), *self.files(setup, result), *python))
         if command := self.command(setup, result):
             st.markdown("**The command that measures it again**")
             st.code(command, language="bash", wrap_lines=True)
-        if self.script is not None:
+        if script is not None:
             st.markdown("**The Python that computes this**")
-            st.code(self.script(setup, result), language="python", wrap_lines=True)
+            st.code(script, language="python", wrap_lines=True)
         link_here("The link to this page" + ("; your own picture is not part of it" if self.own_picture(setup) else ""))
 
     def explain(self, setup: S, result: R) -> None:

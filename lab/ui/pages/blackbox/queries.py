@@ -38,14 +38,16 @@ def queries(setup: Setup, result: Extraction) -> None:
         return
     ask = Ask(NAME)
     left, right = st.columns([3, 1])
-    chosen = left.multiselect(
-        "Attacks that ask the oracle itself",
-        list(QUERY_ATTACKS),
-        list(QUERY_ATTACKS),
-        key=ask.key("queries"),
-        format_func=lambda key: attack_label(attacks.CATALOG[key]),
-    )
-    count = int(right.number_input("Images", 2, 100, 20, key=ask.key("images")))
+    with left:
+        chosen = ask.several(
+            "queries",
+            "Attacks that ask the oracle itself",
+            list(QUERY_ATTACKS),
+            QUERY_ATTACKS,
+            format_func=lambda key: attack_label(attacks.CATALOG[key]),
+        )
+    with right:
+        count = ask.whole("images", "Images", 2, 100, 20)
     if not chosen:
         return
 
@@ -64,7 +66,7 @@ def queries(setup: Setup, result: Extraction) -> None:
             curves = (*curves, curve.together)
             yield curves
 
-    key = (setup, len(result.rounds), tuple(chosen), count)
+    key = (setup, len(result.rounds), chosen, count)
     curves = answer("queries", key, "Asking the oracle", work, _draw, own=setup.is_own)
     if curves:
         _draw(curves)

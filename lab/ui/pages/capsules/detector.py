@@ -79,7 +79,7 @@ def _charts(setup: Setup, drawing: Drawing) -> None:
         return
     left, right = st.columns(2)
     with left:
-        chosen = st.selectbox("Attack in the histogram", list(curves), key=Ask(NAME).key("histogram"))
+        chosen = Ask(NAME).select("histogram", "Attack in the histogram", list(curves), next(iter(curves)))
         scores = next(tried.scores for tried in drawing.tried if tried.name == chosen)
         if scores is not None:
             detection = drawing.detection

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
 
 import streamlit as st
 import torch
+from torch import Tensor
 
 from lab.experiments.capsules.look import Look, look
 from lab.figures import capsules as figures
@@ -20,6 +22,7 @@ from lab.ui.pages.capsules.turn import turn
 from lab.ui.parts.show import show_chart
 from lab.ui.parts.tiles import strip, thumbnail
 from lab.ui.shell import cache
+from lab.ui.shell.downloads import Offer, archive
 from lab.ui.shell.page import Page
 from lab.ui.shell.prose import prose
 from lab.ui.shell.words import name_of
@@ -90,6 +93,18 @@ def how(setup: Setup, result: Look) -> Mapping[str, object]:
     return {"times": times, "parameters": f"{every:,}", "decoder": f"{decoder / every:.0%}"}
 
 
+def files(setup: Setup, result: Look) -> Sequence[Offer]:
+    """The images, and what the network makes of them, as arrays."""
+    return (Offer("Arrays (.npz)", "npz", "application/octet-stream", lambda: archive(arrays(result))),)
+
+
+def arrays(result: Look) -> dict[str, Tensor]:
+    """The images, what the network draws of them, and its capsules; clean first, attacked second."""
+    inside = {f.name: getattr(result.inside, f.name) for f in fields(result.inside)}
+    kept = {name: value for name, value in inside.items() if isinstance(value, Tensor)}
+    return {"x": result.x, "drawn": result.drawn, "drawn_of_the_true_class": result.true, **kept}
+
+
 PAGE: Page[Setup, Look] = Page(
     name=NAME,
     title="Capsules",
@@ -99,6 +114,7 @@ PAGE: Page[Setup, Look] = Page(
     compute=compute,
     show=show,
     tabs={"Inside": inside, "Turn a capsule": turn, "More robust?": robust, "Detector": detector},
+    files=files,
     how=how,
     doing=lambda setup: f"Running {name_of(setup.attack)}",
     button="Run the attack",

@@ -104,8 +104,8 @@ def show(setup: Setup, result: Estimate) -> None:
             name, distance, sees = own
             distances[f"{name}, as made"] = distance
             how.append(
-                f"{name}, as made on the Attack page, moved the picture by {written(distance, setup.norm)}: the model sees "
-                f"{sees}."
+                f"{name}, as made on the Attack page, moved the picture by {written(distance, setup.norm)}; the model "
+                f"sees {sees}."
             )
         show_chart(figures.by_target(result.clever, setup.classes, distances, exact), "scores", " ".join(how))
 

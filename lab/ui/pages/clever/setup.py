@@ -113,7 +113,6 @@ def target_name(result: Estimate, column: int) -> str:
 def pick_target(result: Estimate, name: str) -> int:
     """Draws the choice of the target that a tab is about, the nearest to begin with; its column."""
     order = result.clever.by_target[0].argsort(stable=True).tolist()
-    chosen = st.selectbox(
-        "Other class", order, key=Ask(NAME).key(name), format_func=lambda column: target_name(result, column)
+    return int(
+        Ask(NAME).select(name, "Other class", order, order[0], format_func=lambda column: target_name(result, column))
     )
-    return order[0] if chosen is None else int(chosen)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import streamlit as st
 
 from lab.experiments.representations.directions import TOP, Space
-from lab.experiments.representations.representation import Representation
+from lab.experiments.representations.representation import Representation, ranking
 from lab.figures import representations as figures
-from lab.ui.pages.representations.setup import NAME, about_set, pick_layer, sample_of
+from lab.ui.pages.representations.setup import NAME, about_set, followed, pick_layer, sample_of
 from lab.ui.parts.scenario import Scenario
 from lab.ui.parts.show import show_chart
 from lab.ui.parts.tiles import strip
@@ -19,19 +19,21 @@ def directions(scenario: Scenario, result: Representation) -> None:
     """The pictures that excite both most, and how often such pictures agree."""
     layer = pick_layer(result, "unit_stage", maps=False)
     sample = sample_of(scenario.card) if layer else None
-    if layer is None or sample is None:
+    along = followed(result) if sample else None
+    if layer is None or sample is None or along is None:
         return
+    clean, attacked = along.path[layer.name][0], along.path[layer.name][-1]
+    order = ranking(clean, attacked).tolist()
     space, classes = Space(sample.features[layer.name], sample.labels), scenario.card.classes
     ask = Ask(NAME)
     left, right = st.columns(2)
     with left:
-        unit = ask.whole(
+        unit = ask.select(
             "unit",
-            f"Unit, 0 to {space.units - 1}",
-            0,
-            space.units - 1,
-            0,
-            linked=False,
+            "Unit, the one first that the attack changes most",
+            order,
+            order[0],
+            format_func=lambda u: f"unit {u}",
             help="One of the numbers that the stage answers; of a feature map, its mean.",
         )
     with right:
@@ -41,9 +43,11 @@ def directions(scenario: Scenario, result: Representation) -> None:
             0,
             999,
             0,
-            linked=False,
             help="A random mixture of all units of the stage; every number is another one.",
         )
+    st.markdown(
+        f"Unit {unit} answers **{clean[unit]:.3g}** to the clean picture and **{attacked[unit]:.3g}** to the attacked."
+    )
     for name, direction in (("the unit", unit), ("the random direction", space.random(number + 1)[number])):
         alike = f"{space.purity(direction) * TOP:.0f} of {TOP} share their commonest class"
         st.markdown(f"**The {TOP} pictures that excite {name} most**: {alike}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 import streamlit as st
 import torch
@@ -12,11 +12,13 @@ from lab.experiments.representations.activations import activations
 from lab.experiments.representations.follow import STEPS
 from lab.experiments.representations.representation import Representation
 from lab.figures import representations as figures
+from lab.figures.pictures import data_url
 from lab.progress import Progress
 from lab.types import TINY
 from lab.ui.pages.representations.setup import NAME, followed, pick_layer
+from lab.ui.parts.gallery import THUMB, Thumbnail, show_gallery
 from lab.ui.parts.scenario import Scenario
-from lab.ui.parts.show import show_chart, show_image
+from lab.ui.parts.show import show_chart
 from lab.ui.shell import cache
 from lab.ui.shell.ask import Ask
 from lab.ui.shell.jobs import answer
@@ -24,6 +26,9 @@ from lab.ui.shell.prose import prose
 
 SHEET = 32
 """Feature maps on a sheet."""
+SHOWN = ("Clean", "Attacked", "Difference")
+_CLICKED = "_clicked_map"
+"""Where the session keeps the map that was clicked, for the widget that chooses it."""
 
 
 def feature_maps(scenario: Scenario, result: Representation) -> None:
@@ -42,14 +47,22 @@ def feature_maps(scenario: Scenario, result: Representation) -> None:
         return
     clean, attacked = maps
     moved = (attacked - clean).flatten(1).norm(dim=1)
-    order = moved.argsort(descending=True)[:SHEET]
-    _sheets(clean, attacked, order)
-    channel = st.selectbox(
+    order = moved.argsort(descending=True).tolist()
+    share = {c: float(moved[c] / clean[c].norm().clamp(min=TINY)) for c in order}
+    sheet = st.container()
+    ask = Ask(NAME)
+    if _CLICKED in st.session_state:
+        st.session_state[ask.key("channel")] = st.session_state.pop(_CLICKED)
+    channel = ask.select(
+        "channel",
         "Map to look at",
-        order.tolist(),
-        key=Ask(NAME).key("channel"),
-        format_func=lambda c: f"map {c}: changed by {moved[c] / clean[c].norm().clamp(min=TINY):.0%} of its length",
+        order,
+        order[0],
+        format_func=lambda c: f"map {c}",
     )
+    st.markdown(f"The attack changes map {channel} by **{share[channel]:.0%}** of its length.")
+    with sheet:
+        _sheet(clean, attacked, order[:SHEET], share, channel)
     show_chart(
         figures.maps(clean[channel], attacked[channel]),
         "map",
@@ -69,23 +82,34 @@ def feature_maps(scenario: Scenario, result: Representation) -> None:
     with right:
         st.markdown("**Along the attack's iterations**")
         means = along.path[layer.name][:, channel].tolist()
-        show_chart(figures.follow({"attack": (range(len(means)), means)}, "picture kept of the trajectory"), "by_step")
+        counted = {step: mean for step, mean in zip(along.steps, means, strict=True) if step is not None}
+        show_chart(figures.follow({"attack": (list(counted), list(counted.values()))}, "iterations"), "by_step")
 
 
-def _sheets(clean: Tensor, attacked: Tensor, order: Tensor) -> None:
-    """The maps of both pictures and their differences, as three sheets."""
-    own_scale = st.toggle(
-        "Each map on its own scale",
-        key=Ask(NAME).key("own_scale"),
-        help="Off: one scale for all maps, so that their strengths compare.",
-    )
+def _sheet(clean: Tensor, attacked: Tensor, order: Sequence[int], share: Mapping[int, float], chosen: int) -> None:
+    """The maps that change the most, large enough to see; one that is clicked is opened below."""
+    ask = Ask(NAME)
+    left, right = st.columns([3, 2], vertical_alignment="center")
+    with left:
+        shown = ask.segment("shown", "Maps of", SHOWN, "Attacked", label_visibility="collapsed", width="content")
+    with right:
+        own_scale = ask.toggle(
+            "own_scale",
+            "Each map on its own scale",
+            help="Off: one scale for all maps, so that their strengths compare.",
+        )
     low, high = float(min(clean.min(), attacked.min())), float(max(clean.max(), attacked.max()))
     scale = f"one scale for all, from {low:.3g} to {high:.3g}"
     if own_scale:
         scale = "each map from its own smallest to its own largest value"
+    values = {"Clean": clean, "Attacked": attacked, "Difference": attacked - clean}[shown][order]
+    pictures = figures.pictures_of(values, shared=not own_scale, signed=shown == "Difference", ends=(low, high))
+    thumbnails = [
+        Thumbnail(str(c), f"map {c}: {share[c]:.0%}", data_url(picture, THUMB))
+        for c, picture in zip(order, pictures, strict=True)
+    ]
+    clicked = show_gallery(thumbnails, str(chosen), "maps")
     st.caption(prose(NAME, "The maps", shown=len(order), all=len(clean), scale=scale))
-    sheets = (("Clean", clean, False), ("Attacked", attacked, False), ("Difference", attacked - clean, True))
-    for column, (title, values, signed) in zip(st.columns(3), sheets, strict=True):
-        with column:
-            st.markdown(f"**{title}**")
-            show_image(figures.sheet(values[order], shared=not own_scale, signed=signed), f"{title} feature maps")
+    if clicked is not None and int(clicked) != chosen:
+        st.session_state[_CLICKED] = int(clicked)
+        st.rerun()

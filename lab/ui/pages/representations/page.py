@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import streamlit as st
+
 from lab.experiments.representations.activations import Depth, depth
 from lab.experiments.representations.representation import Representation
 from lab.progress import Progress
@@ -18,10 +20,14 @@ from lab.ui.parts.result import attack_of, attacked_tile, clean_tile, forget_att
 from lab.ui.parts.scenario import Scenario
 from lab.ui.parts.viewer import show_pictures
 from lab.ui.shell import cache
+from lab.ui.shell.ask import Ask
 from lab.ui.shell.downloads import Offer
 from lab.ui.shell.jobs import answer
 from lab.ui.shell.page import Page
 from lab.ui.shell.prose import prose
+
+HEAD = 288
+"""The largest width in pixels of the two pictures above the tabs."""
 
 
 def gather(scenario: Scenario) -> Representation | None:
@@ -41,12 +47,20 @@ def gather(scenario: Scenario) -> Representation | None:
 def show(scenario: Scenario, result: Representation) -> None:
     """What the attack did, and both pictures."""
     verdict(scenario, result.run)
-    show_pictures([clean_tile(scenario, result.run), attacked_tile(result.run)], "pictures", pair=True)
+    show_pictures([clean_tile(scenario, result.run), attacked_tile(result.run)], "pictures", pair=True, widest=HEAD)
 
 
 def files(scenario: Scenario, result: Representation) -> Sequence[Offer]:
-    """The pictures as arrays."""
-    return (Offer("Pictures (.npz)", "npz", "application/octet-stream", result.run.arrays),)
+    """The pictures, and what the network makes of them, as arrays."""
+
+    def features() -> bytes:
+        stage = st.session_state.get(Ask(NAME).key("map_stage"))
+        return result.arrays(cache.model(result.run.request.model), None if stage is None else str(stage))
+
+    return (
+        Offer("Pictures (.npz)", "npz", "application/octet-stream", result.run.arrays),
+        Offer("Features (.npz)", "features.npz", "application/octet-stream", features),
+    )
 
 
 PAGE: Page[Scenario, Representation] = Page(

@@ -26,7 +26,7 @@ CHECKED_PHOTOGRAPHS = 8
 def believed(setup: Setup, result: Robustness) -> None:
     """The sanity checks of one model, each with its evidence; first the model that seems better than it is."""
     options = sorted(ranking(setup, result), key=lambda key: autoattack_if_lower(setup, result, key) is None)
-    model = st.selectbox("Model", options, key=Ask(NAME).key("checked"), format_func=setup.names.__getitem__)
+    model = Ask(NAME).select("checked", "Model", options, options[0], format_func=setup.names.__getitem__)
     eps = setup.eps[-1] / 2
     others = [key for key in trained.keys(setup.task) if key != model and is_here(key)]
     source = next((key for key in others if key.endswith(("/mlp", "/efficientnet_lite0"))), next(iter(others), None))

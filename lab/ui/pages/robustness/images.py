@@ -20,7 +20,8 @@ ROWS = 200
 
 def images(setup: Setup, result: Robustness) -> None:
     """Which attack broke which image of one model at what distance."""
-    model = st.selectbox("Model", setup.models, key=Ask(NAME).key("table_model"), format_func=setup.names.__getitem__)
+    names = setup.names
+    model = Ask(NAME).select("table_model", "Model", setup.models, setup.models[0], format_func=names.__getitem__)
     outcomes = [o for o in result.outcomes if o.model == model]
     if not outcomes:
         st.info("This model was not measured yet.")

@@ -32,7 +32,7 @@ def ensembles(setup: Setup, result: Matrix) -> None:
         st.info("An ensemble with a held-out model needs at least three models.")
         return
     names = setup.names
-    held = st.selectbox("Held-out model", setup.models, key=Ask(NAME).key("held"), format_func=names.__getitem__)
+    held = Ask(NAME).select("held", "Held-out model", setup.models, setup.models[0], format_func=names.__getitem__)
     others = [key for key in setup.models if key != held]
 
     def work(progress: Progress) -> Iterator[Mapping[str, Cell]]:

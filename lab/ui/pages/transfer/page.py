@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import get_args
 
 import streamlit as st
+from torch import Tensor
 
 from lab.data.catalog import of_task
 from lab.experiments.transfer.matrix import Matrix, stream
@@ -23,6 +24,7 @@ from lab.ui.pages.transfer.trio import trio
 from lab.ui.parts.show import show_chart
 from lab.ui.shell import cache
 from lab.ui.shell.ask import Ask
+from lab.ui.shell.downloads import Offer, archive
 from lab.ui.shell.page import Page
 from lab.ui.shell.prose import prose
 from lab.ui.shell.words import listed
@@ -57,16 +59,15 @@ def compute(setup: Setup, progress: Progress) -> Iterator[Matrix]:
 def show(setup: Setup, result: Matrix) -> None:
     """The verdict, the matrix, and the images behind one of its cells."""
     st.markdown(f"### {sentence(setup, result)}")
-    chosen = st.segmented_control(
+    what: What = Ask(NAME).segment(
+        "what",
         "Shown in the cells",
-        list(CELLS),
-        default="success",
-        required=True,
-        key=Ask(NAME).key("what"),
+        get_args(What),
+        "success",
         format_func=CELLS.__getitem__,
         label_visibility="collapsed",
+        width="content",
     )
-    what: What = next(w for w in get_args(What) if w == chosen)
     counted = prose(NAME, "The matrix", n=result.transfer.n, of=setup.count)
     how = f"{prose(NAME, CELLS[what])} {counted}"
     show_chart(figures.matrix(result.transfer, setup.names, what), "matrix", how, on_select=pick)
@@ -99,6 +100,17 @@ def doing(setup: Setup) -> str:
     return f"Attacking {len(setup.models)} models with {setup.method.spec.name}"
 
 
+def files(setup: Setup, result: Matrix) -> Sequence[Offer]:
+    """The attacked images of every source as arrays."""
+    return (Offer("Images (.npz)", "npz", "application/octet-stream", lambda: archive(arrays(result))),)
+
+
+def arrays(result: Matrix) -> dict[str, Tensor]:
+    """`x/SOURCE` [M,C,H,W], the classes seen in them `predictions` [S,T,M], and which images count, `rows` [M]."""
+    of = result.transfer
+    return {f"x/{source}": x for source, x in of.x.items()} | {"predictions": of.predictions, "rows": of.rows}
+
+
 def command(setup: Setup, result: Matrix) -> str:
     """The command that measures the matrix again."""
     given = " ".join(f"--param {name}={_plain(value)}" for name, value in setup.method.values if value is not None)
@@ -128,6 +140,7 @@ PAGE: Page[Setup, Matrix] = Page(
         "Disjoint training sets": disjoint,
     },
     command=command,
+    files=files,
     doing=doing,
     button="Attack every model",
 )

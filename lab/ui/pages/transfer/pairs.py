@@ -27,11 +27,15 @@ def pairs(setup: Setup, result: Matrix) -> None:
     """Images of one cell: clean, as attacked, and what both models see."""
     of, names, classes = result.transfer, setup.names, find_model(setup.models[0]).card().classes
     for key, options, first in ((SOURCE, of.sources, 0), (TARGET, of.targets, 1)):
-        if st.session_state.get(key) not in options:
+        if st.session_state.get(key, options[0]) not in options:
             st.session_state[key] = options[first % len(options)]
     left, right = st.columns(2)
-    source = left.selectbox("Made on", of.sources, key=SOURCE, format_func=names.__getitem__)
-    target = right.selectbox("Shown to", of.targets, key=TARGET, format_func=names.__getitem__)
+    ask = Ask(NAME)
+    with left:
+        source = ask.select("source", "Made on", of.sources, of.sources[0], format_func=names.__getitem__)
+    with right:
+        shown = of.targets[1 % len(of.targets)]
+        target = ask.select("target", "Shown to", of.targets, shown, format_func=names.__getitem__)
     data, made = cache.first_images(setup.models, setup.count), of.predictions[of.sources.index(source)]
     y, by_target, by_source = data.y[of.rows], made[of.targets.index(target)], made[of.targets.index(source)]
     order = (by_target != y).long().argsort(descending=True, stable=True)[:PAIRS].tolist()

@@ -64,14 +64,17 @@ def sweeps(setup: Setup, result: Matrix) -> None:
     """Success on other models as one parameter of the attack varies."""
     ask = Ask(NAME)
     left, right = st.columns(2)
-    varied = str(left.segmented_control("Vary", list(SWEEPS), default="Iterations", required=True, key=ask.key("vary")))
-    source = right.selectbox(
-        "Source",
-        setup.models,
-        setup.models.index(FIRST.format(setup.task)) if FIRST.format(setup.task) in setup.models else 0,
-        key=ask.key("sweep_source"),
-        format_func=setup.names.__getitem__,
-    )
+    first = FIRST.format(setup.task)
+    with left:
+        varied = ask.segment("vary", "Vary", SWEEPS, "Iterations", width="content")
+    with right:
+        source = ask.select(
+            "sweep_source",
+            "Source",
+            setup.models,
+            first if first in setup.models else setup.models[0],
+            format_func=setup.names.__getitem__,
+        )
     asked = SWEEPS[varied]
 
     def work(progress: Progress) -> Iterator[Lines]:
