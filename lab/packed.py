@@ -52,7 +52,11 @@ def unpack(data: bytes) -> Any:
     try:
         body = zlib.decompress(data[HEAD:])
         length = int.from_bytes(data[:HEAD], "big")
-        return _value(json.loads(body[:length]), _Tensors(body[length:]))
+        tensors = _Tensors(body[length:])
+        value = _value(json.loads(body[:length]), tensors)
+        if length + tensors.place != len(body):
+            raise IndexError("bytes are left, or missing")
+        return value
     except (zlib.error, AttributeError, ImportError, KeyError, TypeError, IndexError) as e:
         raise ValueError("these bytes hold no result") from e
 

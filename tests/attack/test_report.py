@@ -72,6 +72,14 @@ def test_a_picture_of_ones_own_is_named_as_such():
     compile(script, "script", "exec")
 
 
+@pytest.mark.parametrize(("dataset", "image"), [("photographs", "tiger"), ("file", "3f2a")])
+def test_the_script_looks_where_the_page_looked(dataset: str, image: str) -> None:
+    script = python(Request("imagenet/efficientnet_lite0", dataset, image, "fgsm", {"eps": 0.1}, window=0.25))
+    assert "window(" in script
+    assert ", 0.25))" in script
+    compile(script, "script", "exec")
+
+
 @requests
 def test_the_record_is_json_and_says_everything(request_):
     run = done(request_)
@@ -81,6 +89,7 @@ def test_the_record_is_json_and_says_everything(request_):
     assert record["image"] == {
         "dataset": request_.dataset,
         "id": request_.image,
+        "window": 0.5,
         "shape": list(run.clean.shape[1:]),
     }
     assert record["attack"] == request_.attack

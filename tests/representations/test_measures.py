@@ -345,7 +345,8 @@ def test_features_are_followed_from_the_clean_to_the_attacked_image(run):
         assert torch.allclose(features[0], clean, atol=1e-6)
         assert torch.allclose(features[-1], attacked, atol=1e-6)
     assert len(followed.way["head"]) == STEPS
-    assert len(followed.path["head"]) == 5  # the clean one, three iterates, the result
+    assert len(followed.path["head"]) == len(followed.steps) == 4  # the clean one, then three iterates
+    assert followed.steps == (0, 1, 2, 3)
 
 
 def test_long_work_can_be_stopped(run):

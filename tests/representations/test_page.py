@@ -84,7 +84,7 @@ def test_the_set_is_shown_to_the_network_once_whatever_the_stage_and_the_attack(
     at.selectbox(key="representations_plane_stage").select("net.0").run()
     at = settle(at)
     at = tab(at, "Units and directions")
-    at.selectbox(key="representations_attack").select("fgsm").run()
+    at.selectbox(key="attack").select("fgsm").run()
     at.button(key="run").click().run()
     at = settle(at)
     assert not at.error
@@ -98,9 +98,10 @@ def test_a_stage_and_a_unit_can_be_chosen() -> None:
     assert "of 32 maps" in texts(at)
     at = tab(at, "Units and directions")
     before = [m.value for m in at.markdown if "excite the unit" in m.value]
-    at.number_input(key="representations_unit").set_value(7).run()
+    at.selectbox(key="representations_unit").set_value(7).run()
     assert before
-    assert at.number_input(key="representations_unit").value == 7
+    assert [m.value for m in settle(at).markdown if "excite the unit" in m.value] != before
+    assert at.query_params["representations_unit"] == ["unit 7"]
 
 
 def test_a_network_without_maps_says_so() -> None:

@@ -60,7 +60,7 @@ def test_the_verdict_and_the_files_say_what_the_package_measures() -> None:
     assert "--models mnist/softmax,mnist/mlp,mnist/cnn" in command
     assert "--param eps=0.3 " in command
     offered = {b.label for b in at.get("download_button")}
-    assert offered == {"Table (.csv)", "Everything (.json)"}
+    assert offered == {"Table (.csv)", "Everything (.json)", "Images (.npz)"}
 
 
 def test_a_cell_shows_the_images_behind_it() -> None:

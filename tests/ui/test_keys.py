@@ -13,8 +13,9 @@ from lab.ui.pages.defenses.page import VIEWS
 from lab.ui.shell import jobs
 from tests.support.pages import PAGES, app
 
-SHARED = {"model", "source", "image", "mnist_image", "fashion_mnist_image", "target", "seed"}
-"""The scenario that Attack, Compare and Representations have in common: model, picture, goal and seed."""
+SHARED = {"model", "source", "image", "window", "look", "mnist_image", "fashion_mnist_image", "target", "seed"}
+SHARED |= {"attack", "norm", "eps", "alpha", "steps", "momentum"}
+"""The scenario that Attack, Compare and Representations have in common: model, picture, attack, goal and seed."""
 SHELL = ("run", "live", "cancel_", "again_")
 """How the keys of what the shell draws begin: the run button, and the buttons of jobs, which have the slot's name."""
 OTHERWISE = {"attack"}
@@ -36,6 +37,11 @@ def idle(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(jobs, "AT_ONCE", 0.0)
 
 
+def of_field(key: str) -> str:
+    """The key of the field that a slider, or the share of 1 beside it, belongs to; any other key as it is."""
+    return key.removeprefix("_").removesuffix("_slide").removesuffix("_unit") if key.startswith("_") else key
+
+
 def keys(name: str) -> set[str]:
     """Keys of the widgets that a page draws, of a view of Defenses without its switch."""
     at = app()
@@ -43,7 +49,7 @@ def keys(name: str) -> set[str]:
         at.query_params["defenses_view"] = name
     at = at.switch_page(f"pages/{'defenses' if name in VIEWS else name}.py").run()
     assert not at.exception
-    found = {w.key for kind in WIDGETS for w in at.get(kind) if getattr(w, "key", None)}
+    found = {of_field(w.key) for kind in WIDGETS for w in at.get(kind) if getattr(w, "key", None)}
     return {key for key in found if not key.startswith(SHELL)} - ({"defenses_view"} if name in VIEWS else set())
 
 

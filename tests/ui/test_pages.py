@@ -56,7 +56,7 @@ def test_a_page_renders_on_its_own() -> None:
 
 def test_the_default_scenario_fools_the_model_on_first_paint() -> None:
     at = attack_page()
-    assert "EfficientNet-Lite0 now sees **loupe**" in verdict(at)
+    assert "EfficientNet-Lite0 now sees **mink**" in verdict(at)
     assert "where it saw **espresso**" in verdict(at)
     assert "4/255" in verdict(at)
 
@@ -197,8 +197,8 @@ def texts(at: AppTest) -> str:
 
 
 def film(at: AppTest) -> dict:
-    (player,) = at.get("bidi_component")
-    return json.loads(player.proto.json)
+    shown = [json.loads(each.proto.json) for each in at.get("bidi_component")]
+    return next(each for each in shown if "stops" in each)
 
 
 def test_a_smallest_change_is_told_with_its_curve() -> None:
@@ -309,7 +309,8 @@ def test_compare_shows_two_attacks_on_the_same_picture() -> None:
     assert told[0].startswith("#### A: Convolutional net")
     assert "no pixel moved" in told[0]
     assert "smallest change found" in told[1]
-    scales = [c.value for c in at.caption if c.value.startswith("amplified")]
+    (shown,) = [json.loads(each.proto.json) for each in at.get("bidi_component")]
+    scales = [tile["caption"] for tile in shown["tiles"] if tile["caption"].startswith("amplified")]
     assert len(scales) == 2
     assert len(set(scales)) == 1
     table = at.dataframe[0].value
@@ -345,12 +346,12 @@ def test_a_nonsense_link_to_compare_is_told() -> None:
 
 def test_old_links_restore_their_attacks_under_their_present_names() -> None:
     at = open_page("compare", model=BOTH["model"], a_attack="FGSM", a_eps="52/255", b_attack="DeepFool")
-    assert at.selectbox(key="compare_a_attack").value == "fgsm"
-    assert at.number_input(key="compare_a_eps").value == 52
+    assert at.selectbox(key="attack").value == "fgsm"
+    assert at.number_input(key="eps").value == 52
     assert at.selectbox(key="compare_b_attack").value == "deepfool"
     at = open_page("representations", model=BOTH["model"], r_attack="FGSM", r_eps="52/255")
-    assert at.selectbox(key="representations_attack").value == "fgsm"
-    assert at.number_input(key="representations_eps").value == 52
+    assert at.selectbox(key="attack").value == "fgsm"
+    assert at.number_input(key="eps").value == 52
     assert not at.warning
 
 

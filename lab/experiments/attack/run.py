@@ -22,7 +22,7 @@ from lab.experiments.attack.spectrum import similarity
 from lab.gate import make_goal
 from lab.predict import logits_of
 from lab.progress import SILENT, Progress
-from lab.types import Goal, Model, Result
+from lab.types import Goal, GoalError, Model, Result
 
 MOST_PICTURES = 16
 """Pictures of the trajectory that a run keeps."""
@@ -183,6 +183,8 @@ def run_attack(
     """
     clean_logits = logits_of(model, x)
     clean_class = int(clean_logits.argmax(1)[0])
+    if clean_class == request.target:
+        raise GoalError(f"the model sees {classes[clean_class]} in this picture already: choose another goal")
     result = attack(
         request.attack,
         model,

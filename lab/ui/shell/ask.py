@@ -281,6 +281,7 @@ def _fineness(steps: Sequence[float], start: float | None) -> float:
     return float(next((b - a for a, b in itertools.pairwise(steps) if b > (start or 0)), 1))
 
 
+OWN = ", a net that was saved in another session or is kept no longer"
 REFUSED = "_refused"
 """Where the session keeps what links asked for and did not get: what was asked and what is used, by widget."""
 
@@ -309,7 +310,7 @@ def tell_refused() -> None:
         if key in st.session_state and st.session_state[key] != used:  # the person has chosen since
             del refused[key]
     told = [
-        f"{key} “{asked[:40]}” (used instead: {shown})"
+        f"{key} “{asked[:40]}”{OWN if asked.startswith(trained.MARK) else ''} (used instead: {shown})"
         for key, (asked, shown, _) in refused.items()
         if key in st.session_state
     ]

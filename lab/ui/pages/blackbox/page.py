@@ -51,6 +51,9 @@ def live(setup: Setup, result: Extraction) -> None:
 def sentence(setup: Setup, result: Extraction) -> str:
     """What the copy is worth, with numbers."""
     last = result.rounds[-1]
+    if last.round.labels.unique().numel() < 2:
+        only = setup.classes[int(last.round.labels[0])]
+        return f"{setup.name} answered nothing but **{only}**: from one label nothing can be copied."
     return (
         f"After **{last.round.queries:,} labels** the copy agrees with {setup.name} on "
         f"**{last.score.agreement:.0%}** of the test images; FGSM on the copy fools {setup.name} on "

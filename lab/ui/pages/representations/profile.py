@@ -7,11 +7,26 @@ import streamlit as st
 from lab.experiments.representations.activations import NOISES
 from lab.experiments.representations.representation import Representation
 from lab.figures import representations as figures
+from lab.figures.attack import times
 from lab.types import TINY
 from lab.ui.pages.representations.setup import NAME
 from lab.ui.parts.scenario import Scenario
 from lab.ui.parts.show import show_chart
 from lab.ui.shell.prose import prose
+
+ALIKE = 1.25
+"""The ratio from which two lengths are told apart."""
+
+
+def growth(attack: float, noise: float) -> str:
+    """How many times larger the network makes an attack and noise on its way, or smaller."""
+
+    def told(ratio: float) -> str:
+        if 1 / ALIKE < ratio < ALIKE:
+            return "leaves {} as large as it is"
+        return f"makes {{}} **{times(ratio if ratio > 1 else 1 / ratio)}** {'larger' if ratio > 1 else 'smaller'}"
+
+    return f"So the network {told(attack).format('the attack')} on its way, and {told(noise).format('noise')}."
 
 
 def profile(scenario: Scenario, result: Representation) -> None:
@@ -28,8 +43,7 @@ def profile(scenario: Scenario, result: Representation) -> None:
             first=f"{first:.2%}",
             last=f"{last:.0%}",
             control=f"{control:.0%}",
-            attack_times=f"{last / max(first, TINY):.0f}",
-            noise_times=f"{control / max(first, TINY):.1f}",
+            growth=growth(last / max(first, TINY), control / max(first, TINY)),
         )
     )
     show_chart(figures.depth_profile(depth), "depth", prose(NAME, "The profile", noises=NOISES))

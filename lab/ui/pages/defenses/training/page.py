@@ -33,6 +33,8 @@ from lab.ui.shell.say import attempt
 
 KEPT = 4
 """Trainings of a session that can be resumed; the oldest are dropped."""
+FAILED = 0.25
+"""Accuracy on clean images of ten classes below which a net has learned nothing."""
 LESSONS = ("training-collapse", "training-fast", "training-masking")
 """The trainings whose stored figures stand beside one another, by their ids in `lab reproduce`."""
 
@@ -175,6 +177,8 @@ def _show(trained: Trained) -> None:
         f"### {so_far} the net classes **{accuracies['clean']:.0%}** of held-out images right, "
         f"**{accuracies['fgsm']:.0%}** under FGSM and **{accuracies['robust']:.0%}** under PGD."
     )
+    if accuracies["clean"] < FAILED:
+        st.error(prose(NAME, "A training that failed", clean=f"{accuracies['clean']:.0%}"), icon=":material/error:")
     _warn(trained)
     _chart(trained.epochs, plan, "", "chart")
     pace = last.elapsed / len(trained.epochs)
