@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import zlib
 from types import MappingProxyType
 
 import pytest
@@ -95,9 +97,6 @@ def test_other_bytes_are_refused(data: bytes) -> None:
     "name", ["os:system", "lab.images:decode", "lab.types:LabError", "lab.nothing:Here", "builtins:eval"]
 )
 def test_nothing_but_dataclasses_of_the_lab_is_made(name: str) -> None:
-    import json
-    import zlib
-
     plain = json.dumps({"$": "object", "class": name, "fields": {}}).encode()
     with pytest.raises(ValueError, match="no result"):
         unpack(len(plain).to_bytes(8, "big") + zlib.compress(plain))

@@ -24,9 +24,7 @@ def scaled(value: float, norm: str) -> str:
         return f"{value:,.0f} value{'' if value == 1 else 's'}"
     if norm != "linf":
         return f"{value:.3g} in {NORM_NAMES[norm]}"
-    chosen = (
-        round(value * 255 * 4) / 4
-    )  # what is chosen in quarters is told to the quarter, what is measured in three digits
+    chosen = round(value * 255 * 4) / 4  # what is chosen is told to the quarter, what is measured in three digits
     return f"{chosen:g}/255" if abs(value * 255 - chosen) < 1e-4 else f"{value * 255:.3g}/255"
 
 

@@ -57,7 +57,7 @@ def test_a_page_renders_on_its_own() -> None:
 def test_the_default_scenario_fools_the_model_on_first_paint() -> None:
     at = attack_page()
     assert "EfficientNet-Lite0 now sees **mink**" in verdict(at)
-    assert "where it saw **espresso**" in verdict(at)
+    assert "where it saw **otter**" in verdict(at)
     assert "4/255" in verdict(at)
 
 

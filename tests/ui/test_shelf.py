@@ -33,10 +33,11 @@ class Setup:
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     monkeypatch.setattr(shelf, "FOLDER", tmp_path)
-    for known in (shelf._index, shelf._read, shelf._code):
+    caches = shelf._index, shelf._read, shelf._code
+    for known in caches:
         known.cache_clear()
     yield tmp_path
-    for known in (shelf._index, shelf._read, shelf._code):
+    for known in caches:
         known.cache_clear()
 
 
