@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lab.experiments.attack.linearity import Line
 from lab.experiments.attack.plane import Plane
-from lab.figures.style import ADVERSARIAL, CLEAN, CONTROL, DIVERGING, OTHERS, PAIR, SEQUENTIAL, TARGET, finish
+from lab.figures.style import ADVERSARIAL, CLEAN, CONTROL, DIVERGING, OTHERS, PAIR, SEQUENTIAL, TARGET, TEXT, finish
 from lab.types import Frame
 
 NORM_NAMES = {"linf": "L∞", "l2": "L2", "l1": "L1", "l0": "L0"}
@@ -61,7 +61,7 @@ def top_classes(
             marker_color=colour,
             text=[f"{v:.0%}" if v >= 0.01 else "<1%" for v in values],
             textposition="outside",
-            textfont_size=12,
+            textfont_size=TEXT,
             constraintext="none",
             cliponaxis=False,
             hovertemplate="%{y}: %{x:.2%}<extra>" + label + "</extra>",
@@ -81,7 +81,7 @@ def times(factor: float) -> str:
 def _left_titles(figure: go.Figure, count: int) -> None:
     """Subplot titles at the left edge, where they are read first and cover nothing."""
     for note in figure.layout.annotations[:count]:
-        note.update(x=0, xanchor="left", font_size=13)
+        note.update(x=0, xanchor="left", font_size=TEXT)
 
 
 def _colours(classes: Sequence[int], clean: int, attacked: int, target: int | None = None) -> dict[int, str]:

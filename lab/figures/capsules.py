@@ -14,7 +14,7 @@ from lab.experiments.robustness.curves import Outcome
 from lab.figures.common import add_accuracy, histogram, roc
 from lab.figures.pictures import data_url
 from lab.figures.representations import sheet
-from lab.figures.style import ADVERSARIAL, CLEAN, CONTROL, DIVERGING, OTHERS, PAIR, finish
+from lab.figures.style import ADVERSARIAL, CLEAN, CONTROL, DIVERGING, OTHERS, PAIR, TEXT, finish
 
 WHO = (("clean", CLEAN), ("attacked", ADVERSARIAL))
 CELL = 11
@@ -44,7 +44,7 @@ def lengths(both: Tensor, classes: Sequence[str]) -> go.Figure:
             marker_color=colour,
             text=[f"{v:.2f}" if v >= 0.15 else "" for v in values],
             textposition="outside",
-            textfont_size=11,
+            textfont_size=TEXT,
             textangle=-90,
             constraintext="none",
             cliponaxis=False,
@@ -87,7 +87,7 @@ def routing(shares: Tensor, lengths: Tensor, types: int, classes: Sequence[str])
     figure.update_xaxes(type="category", row=3, col=1)
     figure.update_yaxes(range=[0, 1], tickvals=[0, 0.5, 1], row=3, col=1)
     for note in figure.layout.annotations:
-        note.update(x=0, xanchor="left", font_size=13)
+        note.update(x=0, xanchor="left", font_size=TEXT)
     finish(figure, height=860, barmode="group")
     return figure.update_layout(margin={"t": 96}, sliders=[_stepper(len(shares))])
 

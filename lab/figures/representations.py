@@ -14,7 +14,7 @@ from torch import Tensor
 from lab.experiments.representations.activations import Depth
 from lab.experiments.representations.embedding import Embedding
 from lab.experiments.representations.lipschitz import Stretch
-from lab.figures.style import ADVERSARIAL, CLEAN, CONTROL, DIVERGING, OTHERS, SEQUENTIAL, TARGET, finish
+from lab.figures.style import ADVERSARIAL, CLEAN, CONTROL, DIVERGING, OTHERS, SEQUENTIAL, TARGET, TEXT, finish
 from lab.types import TINY
 
 GAP = 2
@@ -23,6 +23,8 @@ BAR = {"thickness": 8, "len": 0.28, "nticks": 4}
 """Size of a colour bar below maps."""
 WIDTH = 320
 """Pixels that a sheet is wide at most, unless its maps are very large."""
+SYMBOLS = ("circle", "square", "diamond", "cross", "x", "triangle-up", "triangle-down", "pentagon", "star", "hexagram")
+"""Of classes, which like colours alone would not tell apart."""
 NAMED_LAYERS = 12
 """Layers whose kinds are written at an axis; of more, only the numbers."""
 
@@ -60,7 +62,7 @@ def depth_profile(found: Depth) -> go.Figure:
     figure.update_yaxes(rangemode="tozero", row=1, col=1)
     figure.update_xaxes(tickangle=-45, row=2, col=1)
     for note in figure.layout.annotations[:2]:
-        note.update(x=0, xanchor="left", font_size=13)
+        note.update(x=0, xanchor="left", font_size=TEXT)
     finish(figure, height=560, legend=True, hovermode="x unified")
     return figure.update_layout(margin={"t": 64}, legend={"y": 1.06, "x": 1, "xanchor": "right"})
 
@@ -257,13 +259,13 @@ def embedding(found: Embedding, labels: Sequence[int], classes: Sequence[str]) -
             classes[k]: ([i for i, label in enumerate(labels) if label == k], colour)
             for k, colour in zip(present, palette, strict=False)
         }
-    for name, (rows, colour) in groups.items():
+    for n, (name, (rows, colour)) in enumerate(groups.items()):
         figure.add_scatter(
             x=found.points[rows, 0].tolist(),
             y=found.points[rows, 1].tolist(),
             mode="markers",
             name=name,
-            marker={"color": colour, "size": 6, "opacity": 0.55},
+            marker={"color": colour, "size": 8, "opacity": 0.6, "symbol": SYMBOLS[n % len(SYMBOLS)]},
             customdata=[classes[labels[i]] for i in rows],
             hovertemplate="%{customdata}<extra></extra>",
         )
@@ -275,7 +277,7 @@ def embedding(found: Embedding, labels: Sequence[int], classes: Sequence[str]) -
             mode="text",
             text=[classes[k] for k in places],
             textposition="top center",
-            textfont_size=12,
+            textfont_size=TEXT,
             hoverinfo="skip",
             showlegend=False,
         )

@@ -19,6 +19,8 @@ PAIR = (("#CC79A7", "solid"), ("#56B4E9", "dash"))
 DIVERGING = "RdBu"
 SEQUENTIAL = "Cividis"
 
+TEXT = 14
+"""Pixels of the text in charts, at least."""
 CONFIG: dict[str, Any] = {"displaylogo": False, "modeBarButtonsToRemove": ["lasso2d", "select2d"]}
 """Options of every chart on a page."""
 
@@ -27,15 +29,17 @@ def finish(figure: go.Figure, *, height: int, title: str = "", legend: bool = Fa
     """The shared look: title on the left, room for direct labels, a legend only where asked."""
     figure.update_layout(
         height=height,
-        title={"text": title, "x": 0, "y": 1, "yanchor": "top", "pad": {"t": 8}, "font": {"size": 15}}
+        title={"text": title, "x": 0, "y": 1, "yanchor": "top", "pad": {"t": 8}, "font": {"size": TEXT + 1}}
         if title
         else None,
         margin={"l": 10, "r": 10, "t": 44 if title else 10, "b": 10},
         showlegend=legend,
-        font={"size": 13},
-        legend={"orientation": "h", "yanchor": "bottom", "y": 1.0, "x": 0},
+        font={"size": TEXT},
+        legend={"orientation": "h", "yanchor": "bottom", "y": 1.0, "x": 0, "font": {"size": TEXT}},
+        hoverlabel={"font": {"size": TEXT}},
         **layout,
     )
-    figure.update_xaxes(automargin=True)
-    figure.update_yaxes(automargin=True)
+    axis = {"automargin": True, "tickfont": {"size": TEXT}, "title": {"font": {"size": TEXT}}}
+    figure.update_xaxes(axis)
+    figure.update_yaxes(axis)
     return figure

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 
 from lab.experiments.transfer.matrix import Cell, Transfer
 from lab.experiments.transfer.sweep import Point
-from lab.figures.style import ADVERSARIAL, CLEAN, CONTROL, OTHERS, SEQUENTIAL, TARGET, finish
+from lab.figures.style import ADVERSARIAL, CLEAN, CONTROL, OTHERS, SEQUENTIAL, TARGET, TEXT, finish
 
 What = Literal["success", "agreement", "same"]
 ROW = 46
@@ -22,7 +22,7 @@ def matrix(transfer: Transfer, names: Mapping[str, str], what: What = "success")
     A model shown its own images is outlined. Each point's customdata are the keys of source and target.
     """
     values = [[_value(cell, what) for cell in row] for row in transfer.cells]
-    rows, columns = [_short(s) for s in transfer.sources], [_short(t) for t in transfer.targets]
+    rows, columns = [names.get(s, s) for s in transfer.sources], [names.get(t, t) for t in transfer.targets]
     figure = go.Figure()
     figure.add_heatmap(
         z=values,
@@ -41,7 +41,7 @@ def matrix(transfer: Transfer, names: Mapping[str, str], what: What = "success")
             value = values[s][t]
             text = "–" if value is None else f"<b>{value:.0%}</b>"
             if what == "success":
-                text += f"<br><span style='font-size:9px'>{100 * cell.low:.0f}–{100 * cell.high:.0f}</span>"
+                text += f"<br><span style='font-weight:normal'>{100 * cell.low:.0f}–{100 * cell.high:.0f}</span>"
             figure.add_annotation(
                 x=columns[t],
                 y=rows[s],
@@ -49,7 +49,7 @@ def matrix(transfer: Transfer, names: Mapping[str, str], what: What = "success")
                 showarrow=False,
                 font={
                     "color": "black" if value is not None and value > 0.55 else "white",
-                    "size": 13 - 2 * (len(columns) > 5),
+                    "size": TEXT,
                 },
             )
             if transfer.sources[s] == transfer.targets[t]:
@@ -69,11 +69,6 @@ def matrix(transfer: Transfer, names: Mapping[str, str], what: What = "success")
     figure.update_yaxes(title={"text": "made on", "standoff": 4}, autorange="reversed")
     top = 96 if len(columns) > 4 else 56
     return finish(figure, height=top + ROW * max(1, len(rows)) + 50).update_layout(margin={"t": top, "r": 30})
-
-
-def _short(key: str) -> str:
-    """A model's key as a label: without the task."""
-    return key.rpartition("/")[2].replace("_", " ")
 
 
 def _value(cell: Cell, what: What) -> float | None:

@@ -95,7 +95,9 @@ def pick_method(ask: Ask, card: Card, default: str, label: str = "Attack", folde
         place = st.popover("Parameters", icon=":material/tune:") if folded else None
         paper = spec.papers[0]
         with st.container(width="content"):
-            st.caption(f"{spec.access.value.split(':')[0].capitalize()} · [{short_citation(paper)}]({paper.url})")
+            st.markdown(
+                f":small[{spec.access.value.split(':')[0].capitalize()} · [{short_citation(paper)}]({paper.url})]"
+            )
         explained = st.popover("Formula", type="tertiary")
     with place or nullcontext():
         params = form(spec.params, start_sizes(card.task), ask)

@@ -12,6 +12,7 @@ from torch import Tensor
 from lab.figures.pictures import enlarge
 from lab.figures.style import CONFIG
 from lab.images import bytes_of
+from lab.ui.shell.words import plain
 
 T = TypeVar("T")
 TILE = 224
@@ -21,7 +22,7 @@ TILE = 224
 def show_image(x: Tensor, alt: str, zoom: float = 1) -> None:
     """An image [C,H,W] in [0,1], pixel for pixel: PNG, enlarged by a whole factor, shown at its own width."""
     pixels = bytes_of(enlarge(x, round(TILE * zoom))).numpy()
-    st.image(pixels, width=pixels.shape[1], output_format="PNG", alt=alt)
+    st.image(pixels, width=pixels.shape[1], output_format="PNG", alt=plain(alt))
 
 
 def shown_width(x: Tensor, zoom: float = 1) -> int:
@@ -38,7 +39,7 @@ def show_chart(
         key=key,
         width="stretch",
         config=CONFIG,
-        alt=alt or how or None,
+        alt=plain(alt or how) or None,
         on_select=on_select or "ignore",
         selection_mode="points",
     )

@@ -47,6 +47,7 @@ export default function ({ data, parentElement }) {
     out.disabled = view.zoom <= 1;
     into.disabled = view.zoom >= LARGEST;
     level.textContent = `${view.zoom}x`;
+    level.title = "As they were";
   }
 
   function picture(parent, tile, className) {
@@ -171,7 +172,7 @@ export default function ({ data, parentElement }) {
   sizes.role = "group";
   sizes.ariaLabel = "Enlarge all pictures";
   const out = button(sizes, "−", "Smaller", () => zoom(view.zoom / 2));
-  const level = button(sizes, "1x", "As they were", () => zoom(1));
+  const level = button(sizes, "1x", "", () => zoom(1));
   const into = button(sizes, "+", "Larger", () => zoom(view.zoom * 2));
   draw();
   const watch = new ResizeObserver(place);

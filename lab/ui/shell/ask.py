@@ -16,6 +16,7 @@ from lab.params import number
 from lab.types import LabError
 from lab.ui.shell import trained
 from lab.ui.shell.scales import COUNTS, scale_of
+from lab.ui.shell.words import short_name
 
 T = TypeVar("T")
 MOST = 2**31 - 1
@@ -259,7 +260,7 @@ class Ask:
             "Models",
             trained.keys(task),
             [f"{task}/{name}" for name in start],
-            format_func=lambda key: model_name(key) + ("" if is_here(key) else " (download)"),
+            format_func=lambda key: short_name(key) + ("" if is_here(key) else " (download)"),
             help=help,
         )
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import cache
 from urllib.parse import urlencode
 
 import streamlit as st
 from streamlit.errors import StreamlitPageNotFoundError
+
+from lab.models.catalog import CATALOG
+from lab.ui.shell.words import short_name
 
 OLD_PREFIXES: Mapping[str, Mapping[str, str]] = {
     "compare": {"a_": "", "compare_a_": "", "b_": "compare_b_"},
@@ -50,7 +54,7 @@ def renew(page: str) -> None:
     """
     old = OLD_PREFIXES.get(page, {})
     link = {name: st.query_params.get_all(name) for name in st.query_params}
-    new = {_renewed(name, old): [OLD_SIZE.sub(r"\1", value) for value in values] for name, values in link.items()}
+    new = {_renewed(name, old): [_renewed_value(name, value) for value in values] for name, values in link.items()}
     if any(name not in st.session_state and link.get(name) != values for name, values in new.items()):
         st.query_params.from_dict(new)
         st.rerun()
@@ -61,6 +65,19 @@ def _renewed(name: str, old: Mapping[str, str]) -> str:
         if name.startswith(before):
             return now + name.removeprefix(before)
     return name
+
+
+def _renewed_value(name: str, value: str) -> str:
+    """A value of an old link as it stands in links now."""
+    if "models_" in name:
+        return _short_names().get(value, value)
+    return OLD_SIZE.sub(r"\1", value)
+
+
+@cache
+def _short_names() -> Mapping[str, str]:
+    """The short names of the models by the long ones, which links had once where several are chosen."""
+    return {spec.card().name: short_name(key) for key, spec in CATALOG.items()}
 
 
 def link_to(path: str, label: str, query: Mapping[str, str] | None = None, icon: str | None = None) -> None:

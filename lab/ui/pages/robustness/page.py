@@ -49,12 +49,12 @@ def show(setup: Setup, result: Robustness) -> None:
     """The verdict and the curves."""
     st.markdown(f"### {sentence(setup, result)}")
     how = prose(NAME, "The curves", n=len(result.ids))
-    show_chart(figures.curves(result.outcomes, setup.names, setup.methods), "curves", how)
+    show_chart(figures.curves(result.outcomes, setup.short, setup.methods), "curves", how)
 
 
 def live(setup: Setup, result: Robustness) -> None:
     """The curves so far."""
-    show_chart(figures.curves(result.outcomes, setup.names, setup.methods), "curves_live")
+    show_chart(figures.curves(result.outcomes, setup.short, setup.methods), "curves_live")
 
 
 def sentence(setup: Setup, result: Robustness) -> str:

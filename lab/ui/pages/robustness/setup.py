@@ -13,6 +13,7 @@ from lab.experiments.robustness.curves import ROOM, Robustness, settings
 from lab.models.catalog import find_model
 from lab.types import LabError, ParamError
 from lab.ui.shell.ask import Ask, model_name
+from lab.ui.shell.words import short_name
 
 NAME = "robustness"
 MODELS: Mapping[str, tuple[str, ...]] = {
@@ -46,6 +47,11 @@ class Setup:
     count: int | None
     steps: int
     seed: int
+
+    @property
+    def short(self) -> dict[str, str]:
+        """The models' short names, for charts, by key."""
+        return {key: short_name(key) for key in self.models}
 
     @property
     def names(self) -> dict[str, str]:

@@ -70,13 +70,13 @@ def show(setup: Setup, result: Matrix) -> None:
     )
     counted = prose(NAME, "The matrix", n=result.transfer.n, of=setup.count)
     how = f"{prose(NAME, CELLS[what])} {counted}"
-    show_chart(figures.matrix(result.transfer, setup.names, what), "matrix", how, on_select=pick)
+    show_chart(figures.matrix(result.transfer, setup.short, what), "matrix", how, on_select=pick)
     pairs(setup, result)
 
 
 def live(setup: Setup, result: Matrix) -> None:
     """The rows so far."""
-    show_chart(figures.matrix(result.transfer, setup.names), "matrix_live")
+    show_chart(figures.matrix(result.transfer, setup.short), "matrix_live")
 
 
 def sentence(setup: Setup, result: Matrix) -> str:

@@ -15,6 +15,7 @@ from lab.ui.parts.pickers import pick_method, start_sizes
 from lab.ui.parts.scenario import Method
 from lab.ui.shell import trained
 from lab.ui.shell.ask import Ask, model_name
+from lab.ui.shell.words import short_name
 
 NAME = "transfer"
 MODELS: Mapping[str, tuple[str, ...]] = {
@@ -36,6 +37,11 @@ class Setup:
     count: int
     method: Method
     seed: int
+
+    @property
+    def short(self) -> dict[str, str]:
+        """The models' short names, for charts, by key."""
+        return {key: short_name(key) for key in self.models}
 
     @property
     def names(self) -> dict[str, str]:

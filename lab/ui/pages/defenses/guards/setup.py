@@ -103,7 +103,7 @@ def choose(ask: Ask) -> Setup:
     if defense != DISTILLATION:
         spec = spec_of(defense)
         papers = ", ".join(f"[{short_citation(p)}]({p.url})" for p in spec.papers)
-        st.caption(f"{spec.summary} {papers}")
+        st.markdown(f":small[{spec.summary} {papers}]")
         params = form(spec.params, {}, Ask(ask.key(defense)))
     model = _model(ask, task, defense)
     attack = ask.select(

@@ -53,7 +53,7 @@ def choose(ask: Ask) -> Plan:
         "rule", "Rule", list(PRESETS), "pgd", format_func=lambda key: PRESETS[key].name, on_change=_new_rule
     )
     preset = PRESETS[key]
-    st.caption(f"{preset.summary} [{preset.source}](https://arxiv.org/abs/{preset.arxiv})")
+    st.markdown(f":small[{preset.summary} [{preset.source}](https://arxiv.org/abs/{preset.arxiv})]")
     eps = ask.epsilon(
         EPS["linf"][task],
         name="eps",
