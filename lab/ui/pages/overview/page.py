@@ -59,7 +59,8 @@ def example() -> None:
                 show_image(from_picture(picture)[0], f"{title}: {caption}")
             st.caption(caption)
     attack, steps = attacks.CATALOG[record["attack"]].name, record["params"]["steps"]
-    st.caption(prose(NAME, "The example", attack=attack, steps=steps, command=record["command"]))
+    told = prose(NAME, "The example", attack=attack, steps=steps, command=record["command"])
+    st.markdown(f":small[{told}]")
 
 
 def ways_on() -> None:
