@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 from torch import Tensor, nn
 
 from lab.figures.representations import coloured, sheet
-from lab.figures.style import ADVERSARIAL, CLEAN, CONTROL, DIVERGING, OTHERS, finish
+from lab.figures.style import ADVERSARIAL, CLEAN, CONTROL, DIVERGING, OTHERS, TARGET, finish
 from lab.training.fit import Epoch
 
 LINES = (
@@ -21,15 +21,29 @@ FILTERS = 32
 """Filters of a sheet, at most."""
 
 
-def progress(epochs: Sequence[Epoch], of: int, *, waiting: str = "") -> go.Figure:
+def progress(
+    epochs: Sequence[Epoch], of: int, *, waiting: str = "", beside: tuple[str, Sequence[Epoch]] | None = None
+) -> go.Figure:
     """Accuracy on held images against epochs: clean, under FGSM and under PGD.
 
     Args:
         epochs: those that are done.
         of: how many there are to be.
         waiting: what is said in the middle of the chart while it is empty.
+        beside: the name of another training, and its epochs, of which the accuracy under PGD is drawn, too.
     """
     figure = go.Figure()
+    if beside is not None:
+        name, others = f"under PGD, {beside[0]}", beside[1]
+        figure.add_scatter(
+            x=[e.number for e in others],
+            y=[e.validation["robust"] for e in others],
+            mode="lines+markers",
+            name=name,
+            line={"color": TARGET, "dash": "dot", "width": 3},
+            marker={"symbol": "square", "size": 7},
+            hovertemplate="epoch %{x}: %{y:.1%}<extra>" + name + "</extra>",
+        )
     for key, name, colour, dash, symbol in LINES:
         figure.add_scatter(
             x=[e.number for e in epochs],

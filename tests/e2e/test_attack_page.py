@@ -96,7 +96,7 @@ def test_the_player_scrubs_by_mouse_and_keyboard_without_the_server(visit: Visit
 
 def test_back_takes_one_press_and_brings_the_settings_and_the_tab(visit: Visitor) -> None:
     page = visit.open("/attack?model=Convolutional+net%2C+MNIST")
-    slider = page.locator(".st-key-eps input, .st-key-eps [role=slider]").first
+    slider = page.locator(".st-key-_eps_slide input, .st-key-_eps_slide [role=slider]").first
     slider.focus()
     for _ in range(2):
         page.keyboard.press("ArrowRight")
@@ -114,7 +114,8 @@ def test_back_takes_one_press_and_brings_the_settings_and_the_tab(visit: Visitor
     visit.rest()
     assert page.url == left
     expect(page.get_by_role("tab", selected=True)).to_have_text("How it works")
-    assert "89/255" in page.locator(".st-key-eps").inner_text() or "102/255" in page.locator(".st-key-eps").inner_text()
+    assert page.locator(".st-key-eps input").input_value() in ("89", "102")
+    assert page.locator(".st-key-_eps_unit input").input_value() in ("0.349", "0.4")
 
 
 def test_an_attack_goes_to_the_compare_page_as_it_is(visit: Visitor, browser: Browser, server: str) -> None:
@@ -137,7 +138,7 @@ def test_an_attack_goes_to_the_compare_page_as_it_is(visit: Visitor, browser: Br
 def test_settings_travel_in_the_link(visit: Visitor, browser: Browser, server: str) -> None:
     page = visit.open("/attack?model=Convolutional+net%2C+MNIST&attack=PGD")
     before = visit.verdict()
-    slider = page.locator(".st-key-eps input, .st-key-eps [role=slider]").first
+    slider = page.locator(".st-key-_eps_slide input, .st-key-_eps_slide [role=slider]").first
     slider.focus()
     for _ in range(14):
         page.keyboard.press("ArrowLeft")

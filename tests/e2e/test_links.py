@@ -15,7 +15,7 @@ pytestmark = pytest.mark.e2e
 def test_an_old_link_restores_its_settings_under_their_present_names(visit: Visitor) -> None:
     page = visit.open("/robustness?s_count=20&s_steps=5&s_sizes=3&s_models_mnist=Softmax+regression&s_seed=7")
     expect(page.locator(".st-key-result")).to_contain_text("At 76.5/255", timeout=90_000)
-    expect(page.get_by_role("spinbutton", name="Steps")).to_have_value("5")
+    expect(page.get_by_role("spinbutton", name="Iterations")).to_have_value("5")
     expect(page.get_by_role("spinbutton", name="Seed")).to_have_value("7")
     assert "robustness_seed=7" in page.url
     assert "robustness_models_mnist=Softmax" in page.url

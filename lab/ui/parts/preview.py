@@ -11,6 +11,7 @@ from torch import Tensor
 from lab.models.catalog import is_here
 from lab.predict import logits_of
 from lab.ui.parts.scenario import Subject
+from lab.ui.parts.show import show_pixels
 from lab.ui.parts.tiles import THUMBNAIL, thumbnail
 from lab.ui.shell import cache
 from lab.ui.shell.say import attempt
@@ -47,8 +48,7 @@ def preview(subject: Subject) -> None:
     """The picture, and what the model sees in it, where the model is on this machine."""
     row = st.container(horizontal=True, gap="small")
     with row.container(width=THUMBNAIL):
-        pixels = thumbnail(subject.x[0]).numpy()
-        st.image(pixels, width=pixels.shape[1], output_format="PNG", alt="The picture as the model sees it")
+        show_pixels(thumbnail(subject.x[0]), "The picture as the model sees it")
     if is_here(subject.model):
         with row.container(width="stretch"):
             told = attempt(lambda: likeliest(subject))

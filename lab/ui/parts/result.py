@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import copy
-from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import cast
 
 import streamlit as st
-import torch
-from torch import Tensor, nn
 
 from lab.experiments.attack.run import AttackRun, run_attack
 from lab.figures.attack import scaled
 from lab.figures.film import Kind
-from lab.models.cards import Classifier
 from lab.progress import Progress
 from lab.types import Access
 from lab.ui.parts.scenario import Scenario
-from lab.ui.parts.tiles import Tile, show_tiles
+from lab.ui.parts.tiles import Tile
 from lab.ui.shell import cache
-from lab.ui.shell.jobs import answer, forget, known, show_moment
+from lab.ui.shell.jobs import answer, forget, known
 
 SLOT = "attack"
 """Where the session keeps the attacks, so that what one page has computed is there for the others."""
@@ -30,41 +25,8 @@ SLOT = "attack"
 
 def compute(scenario: Scenario, progress: Progress) -> Iterator[AttackRun]:
     """The attack of a scenario."""
-    model = _watched(cache.model(scenario.card.key, progress.part(0.0, 0.1)))
+    model = cache.model(scenario.card.key, progress.part(0.0, 0.1))
     yield run_attack(scenario.request, model, scenario.x, scenario.card.classes, progress=progress.part(0.1, 1.0))
-
-
-@dataclass(frozen=True)
-class Moment:
-    """What an attack asks of the model just now: an image [C,H,W], and the logits that it gets [K]."""
-
-    x: Tensor
-    logits: Tensor
-
-
-def _watched(model: Classifier) -> Classifier:
-    """The model, seen at work; it shares its weights with the one that all sessions use, which is left alone."""
-    seen = copy.copy(model)
-    seen._forward_hooks = OrderedDict()
-
-    def look(_: nn.Module, given: tuple[Tensor], answered: Tensor) -> None:
-        show_moment(lambda: Moment(given[0][0].detach().cpu(), answered[0].detach().cpu()))
-
-    seen.register_forward_hook(look)
-    return seen
-
-
-def watch(scenario: Scenario, moment: Moment) -> None:
-    """The image that the attack is at, its class, and how far it is from its goal."""
-    classes, target = scenario.card.classes, scenario.aim.target
-    shares = moment.logits.softmax(0)
-    seen = int(shares.argmax())
-    caption = f"{classes[seen]}, {float(shares[seen]):.0%}"
-    if target is not None:
-        rest = moment.logits.clone()
-        rest[target] = -torch.inf
-        caption += f"; {float(rest.max() - moment.logits[target]):.3g} logits from the goal"
-    show_tiles([[Tile("The attack is here", moment.x, caption)]])
 
 
 def doing(scenario: Scenario) -> str:
@@ -75,8 +37,7 @@ def doing(scenario: Scenario) -> str:
 def attack_of(scenario: Scenario) -> AttackRun | None:
     """The attack of a scenario for a page that shows more than it; None while it is at work, which is then drawn."""
     work = partial(compute, scenario)
-    seen = partial(watch, scenario)
-    return answer(SLOT, scenario, doing(scenario), work, own=scenario.subject.is_own, by=compute, watch=seen)
+    return answer(SLOT, scenario, doing(scenario), work, own=scenario.subject.is_own, by=compute)
 
 
 def known_attack(scenario: Scenario) -> AttackRun | None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import io
 from collections.abc import Callable
 from typing import TypeVar
 
 import plotly.graph_objects as go
 import streamlit as st
+from PIL import Image
 from torch import Tensor
 
 from lab.figures.pictures import enlarge
@@ -21,8 +24,18 @@ TILE = 224
 
 def show_image(x: Tensor, alt: str, zoom: float = 1) -> None:
     """An image [C,H,W] in [0,1], pixel for pixel: PNG, enlarged by a whole factor, shown at its own width."""
-    pixels = bytes_of(enlarge(x, round(TILE * zoom))).numpy()
-    st.image(pixels, width=pixels.shape[1], output_format="PNG", alt=plain(alt))
+    show_pixels(bytes_of(enlarge(x, round(TILE * zoom))), alt)
+
+
+def show_pixels(pixels: Tensor, alt: str) -> None:
+    """The bytes [H,W,C] of a picture, pixel for pixel.
+
+    The picture travels within the page: one with an address of its own may be gone by the time that it is asked for.
+    """
+    file = io.BytesIO()
+    Image.fromarray(pixels.numpy().squeeze()).save(file, "PNG", compress_level=1)
+    url = "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+    st.image(url, width=pixels.shape[1], alt=plain(alt))
 
 
 def shown_width(x: Tensor, zoom: float = 1) -> int:

@@ -12,8 +12,7 @@ from torch.nn import functional as F
 
 from lab.figures.pictures import enlarge
 from lab.images import bytes_of
-from lab.ui.parts.show import show_image, shown_width
-from lab.ui.shell.words import plain
+from lab.ui.parts.show import show_image, show_pixels, shown_width
 
 THUMBNAIL = 96
 """Width of a small picture in pixels."""
@@ -57,7 +56,7 @@ def stacks(columns: Iterable[Iterable[tuple[Tensor, str]]], width: int = THUMBNA
     for column in columns:
         with row.container(width=width):
             for pixels, name in column:
-                st.image(pixels.numpy(), width=pixels.shape[1], output_format="PNG", alt=plain(name))
+                show_pixels(pixels, name)
                 st.caption(name)
 
 

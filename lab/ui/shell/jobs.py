@@ -16,7 +16,7 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotYet
 from dataclasses import dataclass, field
-from threading import Event, Lock, local
+from threading import Event, Lock
 from typing import Any, TypeVar, cast
 from uuid import uuid4
 
@@ -44,8 +44,6 @@ GONE = 1.0
 """The same, where the browser has closed or reloaded the session that asked."""
 STEADY = 3.0, 0.05
 """Seconds at work, and share done, from which on the time left is told."""
-MOMENT = 0.5
-"""Seconds between two looks at what work is doing."""
 PAGE = "_page"
 """Where the session keeps which page is drawn."""
 
@@ -62,7 +60,6 @@ class Work:
         asked: when it was asked for first.
         began: when the worker began with it; None while it waits for its turn.
         partial: what there is so far.
-        moment: what is being looked at, for the eye alone.
         jobs: those that wait for it.
         future: its answer.
     """
@@ -74,7 +71,6 @@ class Work:
     asked: float = field(default_factory=time.monotonic)
     began: float | None = None
     partial: Any = None
-    moment: Any = None
     jobs: list[Job] = field(default_factory=list)
     future: Future[Any] | None = None
 
@@ -100,7 +96,6 @@ class Work:
             LabError: where the device has failed, too.
         """
         self.began = time.monotonic()
-        _at_work.work = self
         try:
             self.progress.check()
             for so_far in work(self.progress):
@@ -113,7 +108,6 @@ class Work:
                 raise
             raise told from e
         finally:
-            self.moment = _at_work.work = None
             devices.free()
 
     @property
@@ -181,8 +175,6 @@ class Job:
         return True
 
 
-_at_work = local()
-"""By worker thread, the work that it does."""
 _works: OrderedDict[tuple[str, Hashable, str], Work] = OrderedDict()
 _works_lock = Lock()
 
@@ -248,7 +240,6 @@ def answer(
     lane: str = "",
     own: bool = False,
     by: Callable[..., Any] | None = None,
-    watch: Callable[[Any], None] | None = None,
 ) -> T | None:
     """The last thing that `work` yields for this key: at once where the session has it, else None while it is at work.
 
@@ -266,7 +257,6 @@ def answer(
         lane: of the work; each has a worker of its own, so that what takes minutes holds up nothing that takes seconds.
         own: whether it is shared with nobody.
         by: what computes the answer; `work` where None.
-        watch: draws what the work told `show_moment`.
     """
     results, jobs = _results(), _jobs()
     if not own:
@@ -294,7 +284,7 @@ def answer(
         job = jobs[slot] = _begin(slot, key, label, work, lane, own)
     job.seen = time.monotonic()
     if not job.wait(AT_ONCE):
-        _progress(slot, live, watch)
+        _progress(slot, live)
         return None
     return cast("T | None", _take(slot, job))
 
@@ -343,15 +333,6 @@ def forget(slot: str, key: Hashable) -> None:
             done = _works.get(name)
             if done is not None and done.future is not None and done.future.done():
                 del _works[name]
-
-
-def show_moment(moment: Callable[[], Any]) -> None:
-    """Called by work as it goes: what there is to look at just now, made only where enough time has passed."""
-    work: Work | None = getattr(_at_work, "work", None)
-    now = time.monotonic()
-    if work is not None and now - getattr(_at_work, "shown", 0.0) > MOMENT:
-        _at_work.shown = now
-        work.moment = moment()
 
 
 def known(slot: str, key: Hashable, by: Callable[..., Any]) -> Any:
@@ -421,10 +402,10 @@ def _keep(slot: str, key: Hashable, value: T) -> T:
     return value
 
 
-def _progress(slot: str, live: Callable[[Any], None] | None, watch: Callable[[Any], None] | None = None) -> None:
+def _progress(slot: str, live: Callable[[Any], None] | None) -> None:
     """Progress and cancel, redrawn until the job ends; then the page runs once more."""
 
-    @st.fragment(run_every=1.0 if live else 0.5 if watch else 0.25)
+    @st.fragment(run_every=1.0 if live else 0.25)
     def draw() -> None:
         job = _jobs().get(slot)
         if job is None or job.wait(0):
@@ -442,8 +423,6 @@ def _progress(slot: str, live: Callable[[Any], None] | None, watch: Callable[[An
             st.rerun()
         if live is not None and work.partial is not None:
             live(work.partial)
-        elif watch is not None and work.moment is not None:
-            watch(work.moment)
 
     with st.container(key=f"working_{slot}"):
         draw()

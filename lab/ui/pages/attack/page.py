@@ -19,7 +19,7 @@ from lab.ui.pages.attack.saved import saved
 from lab.ui.pages.attack.setup import NAME, choose
 from lab.ui.parts.compare_link import offer
 from lab.ui.parts.describe import describe_attack, describe_model
-from lab.ui.parts.result import attacked_tile, clean_tile, compute, doing, measures, verdict, watch
+from lab.ui.parts.result import attacked_tile, clean_tile, compute, doing, measures, verdict
 from lab.ui.parts.scenario import Scenario
 from lab.ui.parts.show import show_chart
 from lab.ui.parts.tiles import Tile
@@ -82,7 +82,6 @@ PAGE: Page[Scenario, AttackRun] = Page(
     about=prose(NAME, "About"),
     choose=choose,
     compute=compute,
-    watch=watch,
     show=show,
     tabs={
         "Iterations": iterations,

@@ -6,6 +6,7 @@ import functools
 import json
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import cast
 
 import streamlit as st
@@ -31,6 +32,8 @@ from lab.ui.shell.page import Page
 from lab.ui.shell.prose import prose
 from lab.ui.shell.say import attempt
 
+RECORDED = "mnist-zero", "mnist-fast"
+"""The recordings of the two examples."""
 KEPT = 4
 """Trainings of a session that can be resumed; the oldest are dropped."""
 FAILED = 0.25
@@ -104,15 +107,19 @@ def _welcome(plan: Plan) -> None:
         f"attack; trained on attacked ones, {robust_clean} and **{robust}**."
     )
     st.markdown(prose(NAME, "Welcome", data=TASKS[plan.task], size=scaled(eps, "linf")))
-    recorded, epochs = _recorded(plan.task)
+    recorded, epochs = recording(plan.task)
     st.markdown(f"**Recorded with the settings that this view begins with.** {_summary(recorded, epochs)}")
     _chart(epochs, recorded, "", "chart")
 
 
 @functools.cache
-def _recorded(task: str) -> tuple[Plan, tuple[Epoch, ...]]:
-    """A training with the settings that the view begins with, as `scripts/build_training.py` ran it."""
-    record = json.loads((ASSETS / "overview" / "training.json").read_text(encoding="utf-8"))[task]
+def recording(name: str) -> tuple[Plan, tuple[Epoch, ...]]:
+    """A training as `scripts/build_training.py` ran it.
+
+    Args:
+        name: a task, for the settings that the view begins with; or an example's, as in RECORDED.
+    """
+    record = json.loads((ASSETS / "overview" / "training.json").read_text(encoding="utf-8"))[name]
     params = tuple((name, value) for name, value in record["plan"].pop("params"))
     return Plan(params=params, **record["plan"]), tuple(Epoch(**epoch) for epoch in record["epochs"])
 
@@ -157,10 +164,19 @@ def _live(trained: Trained) -> None:
 
 def _chart(epochs: tuple[Epoch, ...], plan: Plan, waiting: str, key: str) -> None:
     show_chart(
-        figures.progress(epochs, plan.epochs, waiting=waiting),
+        figures.progress(epochs, plan.epochs, waiting=waiting, beside=_other(plan)),
         ASK.key(key),
         prose(NAME, "The chart", n=MEASURED, steps=STEPS, size=scaled(plan.eps, "linf")),
     )
+
+
+def _other(plan: Plan) -> tuple[str, tuple[Epoch, ...]] | None:
+    """The example that an example's settings are compared with: its rule's name, and its recorded epochs."""
+    for name, other in ((RECORDED[0], RECORDED[1]), (RECORDED[1], RECORDED[0])):
+        if replace(plan, seed=0) == recording(name)[0]:
+            compared, epochs = recording(other)
+            return PRESETS[compared.preset].name, epochs
+    return None
 
 
 def _show(trained: Trained) -> None:
