@@ -25,6 +25,6 @@ def draw() -> None:
     if attempt(devices.pick) is None:  # LAB_DEVICE names none that is here
         st.stop()
     if offered[chosen].shared:
-        draw_shared()
+        draw_shared(offered[chosen].attacks)
     chosen.run()
     draw_preview()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import streamlit as st
 
-from lab.ui.parts.pickers import UNPREFIXED
 from lab.ui.parts.scenario import Scenario
 from lab.ui.shell.links import link_to
 
@@ -13,10 +12,9 @@ OFFERED = "_offered"
 
 
 def offer(scenario: Scenario) -> None:
-    """A link to the Compare page with a scenario's attack as A."""
+    """A link to the Compare page, where the attack of all pages is A."""
     st.session_state[OFFERED] = scenario
-    query = {name: value for name, value in scenario.link(UNPREFIXED).items() if value}
-    link_to("pages/compare.py", "Compare with another attack", query, ":material/balance:")
+    link_to("pages/compare.py", "Compare with another attack", ":material/balance:")
 
 
 def was_offered(scenario: Scenario) -> bool:

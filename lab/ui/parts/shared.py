@@ -10,7 +10,7 @@ from streamlit.delta_generator import DeltaGenerator
 from lab.models.cards import Card
 from lab.ui.parts.pickers import DEFAULT_ATTACK, UNPREFIXED, pick_method, pick_model, pick_subject
 from lab.ui.parts.preview import preview
-from lab.ui.parts.scenario import ANY_CLASS, Aim, Scenario, Subject
+from lab.ui.parts.scenario import ANY_CLASS, Aim, Method, Scenario, Subject
 from lab.ui.shell.say import attempt
 
 SCENARIO = "_scenario"
@@ -21,23 +21,27 @@ SCENARIO = "_scenario"
 class Shared:
     """What all pages that attack have in common, and the place between picture and goal for what they have not.
 
-    `subject` and `aim` are None where they cannot be used; the reason is then on the page. `picture` is the place for
-    the preview, which waits until all else is drawn, as the model may have to be loaded for it.
+    `subject`, `method` and `aim` are None where they cannot be used; the reason is then on the page. `picture` is the
+    place for the preview, which waits until all else is drawn, as the model may have to be loaded for it.
     """
 
     subject: Subject | None
+    method: Method | None
     aim: Aim | None
     place: DeltaGenerator
     picture: DeltaGenerator
 
 
-def draw_shared() -> None:
+def draw_shared(attacks: bool) -> None:
     """Draws model, picture, goal and seed in the sidebar, before a page takes them with `shared`.
 
     For app.py: what is drawn there keeps its value and its part of the link when the page changes, which widgets of the
     same name on two pages do not.
+
+    Args:
+        attacks: whether the attack is drawn, too, for a page that looks at one.
     """
-    st.session_state["_shared"] = _draw_shared()
+    st.session_state["_shared"] = _draw_shared(attacks)
 
 
 def draw_preview() -> None:
@@ -48,31 +52,28 @@ def draw_preview() -> None:
             preview(drawn.subject)
 
 
-def shared() -> Shared:
-    """What app.py has drawn in this run; drawn here where the page runs alone."""
+def shared(attacks: bool = False) -> Shared:
+    """What app.py has drawn in this run; drawn here where the page runs alone. Arguments as of `draw_shared`."""
     drawn: Shared | None = st.session_state.pop("_shared", None)
-    st.session_state["_drawn"] = drawn = drawn or _draw_shared()
+    st.session_state["_drawn"] = drawn = drawn or _draw_shared(attacks)
     return drawn
 
 
-def _draw_shared() -> Shared:
+def _draw_shared(attacks: bool) -> Shared:
     with st.sidebar:
         subject = attempt(_pick_subject)
         picture, place = st.container(key="preview"), st.container()
+        method = pick_method(UNPREFIXED, subject.card, DEFAULT_ATTACK) if subject is not None and attacks else None
         aim = None if subject is None else _pick_aim(subject.card)
-    return Shared(subject, aim, place, picture)
+    return Shared(subject, method, aim, place, picture)
 
 
 def pick_scenario() -> Scenario | None:
     """Draws the attack, one for all pages that look at one; its scenario, or None after saying why there is none."""
-    common = shared()
-    if common.subject is None or common.aim is None:
+    common = shared(attacks=True)
+    if common.subject is None or common.method is None or common.aim is None:
         return None
-    with common.place:
-        method = pick_method(UNPREFIXED, common.subject.card, DEFAULT_ATTACK)
-    if method is None:
-        return None
-    scenario = Scenario(common.subject, method, common.aim)
+    scenario = Scenario(common.subject, common.method, common.aim)
     st.session_state[SCENARIO] = scenario
     return scenario
 

@@ -80,10 +80,10 @@ def _short_names() -> Mapping[str, str]:
     return {spec.card().name: short_name(key) for key, spec in CATALOG.items()}
 
 
-def link_to(path: str, label: str, query: Mapping[str, str] | None = None, icon: str | None = None) -> None:
+def link_to(path: str, label: str, icon: str | None = None) -> None:
     """A link to another page; plain text where the page runs alone, without app.py's navigation."""
     try:
-        st.page_link(path, label=label, icon=icon, query_params=dict(query) if query else None)
+        st.page_link(path, label=label, icon=icon)
     except StreamlitPageNotFoundError:
         st.markdown(label)
 

@@ -65,6 +65,7 @@ class Page(Generic[S, R]):
         own_picture: whether a picture of the person's own is looked at, which no link can hold.
         private: whether the result is for nobody else, although he may ask the same.
         shared: whether it uses the model, picture, goal and seed that several pages have in common.
+        attacks: whether it uses the attack that several pages look at, too.
         sidebar: whether the settings are drawn in the sidebar, or above the result.
         keeps: whether the result before stays on the page while the next is at work.
         parts: what answers a result is made of, where `gather` found several.
@@ -96,6 +97,7 @@ class Page(Generic[S, R]):
     own_picture: Callable[[S], bool] = lambda setup: False
     private: Callable[[S], bool] = lambda setup: False
     shared: bool = False
+    attacks: bool = False
     sidebar: bool = True
     keeps: bool = False
     parts: Callable[[R], Sequence[object]] = lambda result: (result,)

@@ -99,5 +99,6 @@ PAGE: Page[Scenario, AttackRun] = Page(
     doing=doing,
     button="Run the attack",
     shared=True,
+    attacks=True,
     keeps=True,
 )

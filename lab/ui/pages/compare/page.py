@@ -116,6 +116,7 @@ PAGE: Page[Pair, Both] = Page(
     own_picture=lambda pair: pair.a.subject.is_own,
     button="Run both attacks",
     shared=True,
+    attacks=True,
     sidebar=False,
     keeps=True,
 )

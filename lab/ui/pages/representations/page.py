@@ -87,4 +87,5 @@ PAGE: Page[Scenario, Representation] = Page(
     own_picture=lambda scenario: scenario.subject.is_own,
     button="Run the attack",
     shared=True,
+    attacks=True,
 )

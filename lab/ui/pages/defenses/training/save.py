@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from typing import Any, cast
 
 import streamlit as st
 from torch import nn
 
-from lab.data.catalog import TASKS
 from lab.figures.attack import scaled
 from lab.models.catalog import find_model, name_elsewhere
 from lab.models.weights import save_weights
@@ -21,9 +20,7 @@ from lab.ui.pages.defenses.training.setup import ASK, NAME, NETS
 from lab.ui.shell import trained
 from lab.ui.shell.downloads import Offer, offer_files
 from lab.ui.shell.jobs import answer
-from lab.ui.shell.links import link_to
 from lab.ui.shell.prose import prose
-from lab.ui.shell.words import model_label
 
 
 def save(run: Trained, net: nn.Module) -> None:
@@ -66,9 +63,9 @@ def _saved(key: str, net: nn.Module) -> None:
         "Every page now offers it to you."
     )
     with st.container(horizontal=True, gap="small"):
-        link_to("pages/attack.py", "Attack it", {"model": model_label(about)}, ":material/bolt:")
-        query = {"robustness_task": TASKS[about.task], f"robustness_models_{about.task}": about.name}
-        link_to("pages/robustness.py", "Measure its robustness", query, ":material/shield:")
+        _leads_to("pages/attack.py", "Attack it", ":material/bolt:", {"model": key})
+        chosen = {"robustness_task": about.task, f"robustness_models_{about.task}": [key]}
+        _leads_to("pages/robustness.py", "Measure its robustness", ":material/shield:", chosen)
     folder = Folder()
     file = folder.path / "net"
     save_weights(net, file, about={"architecture": about.details["architecture"]})
@@ -82,3 +79,10 @@ def _saved(key: str, net: nn.Module) -> None:
         ),
     )
     st.caption(f"With both files in one folder: `lab.load_model('{name}')`, and `--model {name}` on the command line.")
+
+
+def _leads_to(path: str, label: str, icon: str, chosen: Mapping[str, Any]) -> None:
+    """A button that leads to another page, with these values of its widgets."""
+    if st.button(label, key=ASK.key(f"to_{path[6:-3]}"), icon=icon):
+        st.session_state.update(chosen)
+        st.switch_page(path)
