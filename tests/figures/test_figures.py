@@ -111,7 +111,7 @@ def test_a_cell_of_the_matrix_belongs_to_its_source_and_target() -> None:
         models["a/two"].head.weight += 0.05 * torch.randn(10, 216, generator=torch.Generator().manual_seed(0))
         y = models["a/one"](x).argmax(1)
     *_, whole = stream(models, models, x, y, "fgsm", eps=0.1)
-    figure = transfer.matrix(whole, {key: key for key in models})
+    figure = transfer.matrix(whole, {key: key[2:] for key in models})
     heat, points = figure.data
     for (source, target), across, down in zip(points.customdata, points.x, points.y, strict=True):
         assert (across, down) == (target[2:], source[2:])

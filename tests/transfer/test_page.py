@@ -66,7 +66,7 @@ def test_the_verdict_and_the_files_say_what_the_package_measures() -> None:
 def test_a_cell_shows_the_images_behind_it() -> None:
     at, found = page(), expected()
     points = json.loads(at.get("plotly_chart")[0].proto.spec)["data"][1]
-    clicked = points["customdata"][[*zip(points["y"], points["x"], strict=True)].index(("cnn", "softmax"))]
+    clicked = points["customdata"][[*zip(points["y"], points["x"], strict=True)].index(("CNN", "Softmax"))]
     assert clicked == ["mnist/cnn", "mnist/softmax"]
     at.selectbox(key=PAGE.key("source")).select(clicked[0])
     at.selectbox(key=PAGE.key("target")).select(clicked[1])

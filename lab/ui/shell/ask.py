@@ -160,7 +160,9 @@ class Ask:
         """A slider that shows the value nearest to that of the field of the same name, and sets it."""
         key, slide = self.key(name), f"_{self.key(name)}_slide"
         known = [v for v in values if v is not None]
-        st.session_state[slide] = None if chosen is None else min(known, key=lambda v: abs(v - chosen))
+        nearest = None if chosen is None else min(known, key=lambda v: abs(v - chosen))
+        if slide not in st.session_state or st.session_state[slide] != nearest:  # else it stays where it was dragged
+            st.session_state[slide] = nearest
 
         def moved() -> None:
             value = st.session_state[slide]
@@ -184,7 +186,9 @@ class Ask:
     ) -> None:
         """The field that shows and sets a number of 255ths as a share of 1."""
         key, unit = self.key(name), f"_{self.key(name)}_unit"
-        st.session_state[unit] = None if value is None else round(value / 255, 4)
+        share = None if value is None else round(value / 255, 4)
+        if unit not in st.session_state or st.session_state[unit] != share:
+            st.session_state[unit] = share
 
         def changed() -> None:
             share = st.session_state[unit]
