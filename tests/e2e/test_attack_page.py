@@ -140,9 +140,10 @@ def test_settings_travel_in_the_link(visit: Visitor, browser: Browser, server: s
     before = visit.verdict()
     slider = page.locator(".st-key-_eps_slide input, .st-key-_eps_slide [role=slider]").first
     slider.focus()
-    for _ in range(14):
+    for _ in range(3):
         page.keyboard.press("ArrowLeft")
-    visit.rest()
+        page.wait_for_timeout(300)
+        visit.rest()
     assert visit.verdict() == before
     page.get_by_role("button", name="Run the attack").click()
     page.wait_for_function("t => document.querySelector('.st-key-result h3')?.innerText !== t", arg=before)

@@ -160,9 +160,8 @@ class Ask:
         """A slider that shows the value nearest to that of the field of the same name, and sets it."""
         key, slide = self.key(name), f"_{self.key(name)}_slide"
         known = [v for v in values if v is not None]
-        nearest = None if chosen is None else min(known, key=lambda v: abs(v - chosen))
-        if slide not in st.session_state or st.session_state[slide] != nearest:  # else it stays where it was dragged
-            st.session_state[slide] = nearest
+        # at every run, even where nothing changes: a run that is cut short may not have reached the browser
+        st.session_state[slide] = None if chosen is None else min(known, key=lambda v: abs(v - chosen))
 
         def moved() -> None:
             value = st.session_state[slide]
@@ -186,9 +185,7 @@ class Ask:
     ) -> None:
         """The field that shows and sets a number of 255ths as a share of 1."""
         key, unit = self.key(name), f"_{self.key(name)}_unit"
-        share = None if value is None else round(value / 255, 4)
-        if unit not in st.session_state or st.session_state[unit] != share:
-            st.session_state[unit] = share
+        st.session_state[unit] = None if value is None else round(value / 255, 4)
 
         def changed() -> None:
             share = st.session_state[unit]
