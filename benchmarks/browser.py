@@ -1,9 +1,10 @@
 """How long a person waits from the click on Run to the result, in real Chromium.
 
-    python -m benchmarks.browser [--rounds 5]
+    python -m benchmarks.browser [--rounds 5] [--pages]
 
 Starts the app, opens the Attack page with EfficientNet-Lite0, and for each attack changes the seed (so that nothing is
-taken from the session's results), clicks Run and waits until the new verdict and its pictures are on the screen.
+taken from the session's results), clicks Run and waits until the new verdict and its pictures are on the screen. With
+--pages it opens every page instead, each in a browser that has seen nothing, and tells when its headline is there.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import time
 
 from playwright.sync_api import Page, sync_playwright
 
-from tests.support.browser import ARGS, REST, chromium, served
+from tests.support.browser import ARGS, PATHS, REST, chromium, served
 
 
 def waits(page: Page, url: str, query: str, rounds: int) -> list[float]:
@@ -40,13 +41,31 @@ def waits(page: Page, url: str, query: str, rounds: int) -> list[float]:
     return found
 
 
+def opened(page: Page, url: str) -> float:
+    """Seconds from the address to the headline of the page's finished result."""
+    start = time.perf_counter()
+    page.goto(url)
+    page.wait_for_selector(".st-key-result :is(h3, h4)", timeout=120_000)
+    return time.perf_counter() - start
+
+
 def main() -> None:
     """Prints a line an attack."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--pages", action="store_true", help="time to each page's first headline")
     args = parser.parse_args()
     with served() as url, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium(), args=ARGS)
+        if args.pages:
+            for path in PATHS:
+                spent = []
+                for _ in range(args.rounds):
+                    with browser.new_context(viewport={"width": 1400, "height": 1000}) as fresh:
+                        spent.append(opened(fresh.new_page(), f"{url}/{path}"))
+                print(f"{path}: {statistics.median(spent):.2f} s, the first {spent[0]:.2f} s")
+            browser.close()
+            return
         page = browser.new_page(viewport={"width": 1400, "height": 1000})
         for name, query in (("fgsm", "attack=FGSM"), ("mi_fgsm, 10 steps", "attack=MI-FGSM")):
             spent = waits(page, url, query, args.rounds)

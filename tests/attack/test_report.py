@@ -14,6 +14,7 @@ from lab.experiments.attack.report import flat, measures
 from lab.experiments.attack.request import Request, python
 from lab.experiments.attack.run import AttackRun, run_attack
 from lab.predict import classes_of
+from lab.types import GoalError
 from tests.support.nets import Noisy, Small, images
 
 PHOTOGRAPH = Request("imagenet/efficientnet_lite0", "photographs", "cat", "fgsm", {"eps": 4 / 255, "norm": "linf"})
@@ -113,6 +114,12 @@ def test_the_record_is_json_and_says_everything(request_):
     assert record["versions"]["torch"].partition("+")[0] == torch.__version__.partition("+")[0]
     assert set(record["versions"]) == {"python", "torch", "torchvision", "numpy", "pillow"}
     assert record["device"]
+
+
+def test_a_goal_that_the_model_sees_already_is_refused_by_its_name() -> None:
+    seen = done(Request("mnist/cnn", "mnist", "7", "fgsm", {"eps": 0.1}))
+    with pytest.raises(GoalError, match=f"sees {seen.clean_name} in this picture already"):
+        done(Request("mnist/cnn", "mnist", "7", "fgsm", {"eps": 0.1}, target=seen.clean_class))
 
 
 def test_the_arrays_open_without_pickle():

@@ -10,11 +10,11 @@ import torch
 from streamlit.testing.v1 import AppTest
 
 import lab
-from lab.experiments.blackbox.curves import Extraction, extract, prepare, scored
+from lab.experiments.blackbox.curves import Copied, Extraction, Score, extract, prepare, scored
 from lab.experiments.blackbox.oracle import labels_of
-from lab.experiments.blackbox.substitute import Substitute, balanced, copy_oracle
+from lab.experiments.blackbox.substitute import Round, Substitute, balanced, copy_oracle
 from lab.images import encode
-from lab.ui.pages.blackbox.page import PAGE
+from lab.ui.pages.blackbox.page import PAGE, sentence
 from lab.ui.pages.blackbox.setup import Setup
 from lab.ui.shell.downloads import files_of, table_of
 from tests.support.pages import app, open_page, settle, table, verdict
@@ -136,3 +136,13 @@ def test_the_files_hold_the_record_and_the_rows_of_the_result() -> None:
     assert csv.data == table_of(result.rows())
     assert json.loads(everything.data) == result.record()
     assert [row["queries"] for row in result.rows()] == [20, 40]
+
+
+def test_an_oracle_that_answers_one_label_only_is_named_as_that() -> None:
+    images = torch.rand(4, 1, 28, 28)
+    round = Round(0, None, images, torch.zeros(4, dtype=torch.int64), 4, 4, 1.0, True)
+    rounds = (Copied(round, Score(1.0, 0.0, None, 0.0, 4)),)
+    result = Extraction(rounds, "mnist/cnn", "mnist", "4", 4, 9, 0.1, Substitute(), 0)
+    setup = Setup("mnist/cnn", False, "mnist", "4", None, 4, 9, 0.1, Substitute(), 0)
+    told = "Convolutional net answered nothing but **0**: from one label nothing can be copied."
+    assert sentence(setup, result) == told

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 
+import numpy as np
 import pytest
+import torch
 from streamlit.testing.v1 import AppTest
 
 import lab
+from lab.experiments.attack.request import Request
+from lab.experiments.attack.run import AttackRun, run_attack
 from lab.experiments.representations import sample
-from lab.experiments.representations.activations import depth
+from lab.experiments.representations.activations import activations, depth, features
 from lab.experiments.representations.lipschitz import bound, operator_norms
+from lab.experiments.representations.representation import Representation
+from lab.ui.pages.representations.profile import growth
 from tests.support.pages import MNIST, open_page, settle, verdict
 
 
@@ -120,3 +127,37 @@ def test_the_bound_told_is_that_of_the_package() -> None:
     model, data, _ = attacked()
     value = float(f"{bound(operator_norms(model, data.x)):.3g}")
     assert f"**{value:,.10g}**" in texts(at)
+
+
+@pytest.mark.parametrize(
+    ("attack", "noise", "told"),
+    [
+        (80.0, 8.3, "makes the attack **80 times** larger on its way, and makes noise **8.3 times** larger"),
+        (1.1, 0.9, "leaves the attack as large as it is on its way, and leaves noise as large as it is"),
+        (0.5, 1.0, "makes the attack **2 times** smaller on its way"),
+    ],
+)
+def test_growth_is_told_where_there_is_any(attack: float, noise: float, told: str) -> None:
+    assert told in growth(attack, noise)
+
+
+def test_the_features_can_be_taken_away(run: AttackRun) -> None:
+    model = lab.load_model("mnist/cnn")
+    result = Representation(run, depth(model, run.clean, run.attacked))
+    both = torch.cat([run.clean, run.attacked])
+    with np.load(io.BytesIO(result.arrays(model, "net.0")), allow_pickle=False) as kept:
+        units = features(model, both)["net.0"]
+        assert (kept["units/net.0"] == units.numpy()).all()
+        order = kept["ranking/net.0"]
+        change = np.abs(kept["units/net.0"][1] - kept["units/net.0"][0])[order]
+        assert (np.diff(change) <= 0).all()
+        assert (kept["maps/net.0"] == activations(model, both, ["net.0"])["net.0"].numpy()).all()
+        assert kept["attribution/Grad-CAM"].shape == (2, 28, 28)
+        assert (kept["pictures"] == both.numpy()).all()
+
+
+@pytest.fixture
+def run() -> AttackRun:
+    data, model = lab.load_data("mnist").rows([4]), lab.load_model("mnist/cnn")
+    request = Request("mnist/cnn", "mnist", "4", "fgsm", {"eps": 0.3})
+    return run_attack(request, model, data.x, model.card.classes)

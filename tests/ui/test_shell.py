@@ -10,12 +10,14 @@ import pytest
 from streamlit.runtime.pages_manager import PagesManager
 from streamlit.testing.v1 import AppTest
 
+from lab.models.catalog import CATALOG
 from lab.ui.pages.catalog import PAGES
 from lab.ui.pages.overview.page import PAGE as OVERVIEW
 from lab.ui.shell import links, prose
 from lab.ui.shell.ask import Ask
 from lab.ui.shell.downloads import files_of
 from lab.ui.shell.page import STOPPED, STOPPED_FILES
+from lab.ui.shell.words import plain, short_name
 from tests.support.pages import open_page
 
 
@@ -180,6 +182,40 @@ def test_prose_fills_in_names_and_leaves_formulas(tmp_path, monkeypatch) -> None
 def test_no_text_of_a_page_has_a_name_that_nothing_fills_in() -> None:
     for page in PAGES:
         assert "{" not in prose.prose(page.name, "About")
+
+
+def test_short_names_are_distinct_within_a_task() -> None:
+    names = [(key.split("/")[0], short_name(key)) for key in CATALOG]
+    assert len(set(names)) == len(names)
+
+
+def test_what_is_read_aloud_has_no_marks() -> None:
+    assert plain("**Clean**: *seen* as `0`, see [Xu 2018](https://a.b/c)") == "Clean: seen as 0, see Xu 2018"
+
+
+def test_an_old_link_s_sizes_and_names_are_renewed() -> None:
+    at = open_page("robustness", robustness_models_mnist="Convolutional net, defensively distilled", s_count="20")
+    assert at.multiselect(key="robustness_models_mnist").value == ["mnist/cnn_distilled"]
+    assert at.select_slider(key="robustness_count").value == 20
+    assert not at.warning
+
+
+def test_a_net_of_another_session_is_named_as_that() -> None:
+    at = open_page("attack", model="My: small net, MNIST")
+    (told,) = [w.value for w in at.warning]
+    assert "saved in another session or is kept no longer" in told
+    assert "used instead: EfficientNet-Lite0, ImageNet" in told
+    at.selectbox(key="model").set_value("mnist/softmax").run()
+    assert not at.warning  # the person has chosen since
+
+
+@pytest.mark.parametrize(("share", "number"), [(0.1, 25.5), (0.2, 51.0), (0.3, 76.5), (1.0, 255.0)])
+def test_the_sizes_of_papers_are_reached_exactly(share: float, number: float) -> None:
+    at = open_page("attack", model="Softmax regression, MNIST").run()
+    at.number_input(key="_eps_unit").set_value(share).run()
+    assert at.number_input(key="eps").value == number
+    assert at.number_input(key="eps").value / 255 == share
+    assert at.select_slider(key="_eps_slide").value == number
 
 
 def test_old_parameters_have_one_present_name() -> None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import platform
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
-import numpy as np
 from torch import Tensor
 
 from lab import devices
@@ -20,6 +18,7 @@ from lab.experiments.attack.report import flat, measures
 from lab.experiments.attack.request import Request
 from lab.experiments.attack.spectrum import similarity
 from lab.gate import make_goal
+from lab.packed import archive
 from lab.predict import logits_of
 from lab.progress import SILENT, Progress
 from lab.types import Goal, GoalError, Model, Result
@@ -148,16 +147,15 @@ class AttackRun:
 
     def arrays(self) -> bytes:
         """An .npz archive: the clean and the attacked image, their difference and the probabilities, 32-bit floats."""
-        file = io.BytesIO()
-        np.savez_compressed(
-            file,
-            clean=self.clean[0].numpy(),
-            attacked=self.attacked[0].numpy(),
-            perturbation=self.delta[0].cpu().numpy(),
-            clean_probabilities=self.clean_probabilities.numpy(),
-            attacked_probabilities=self.attacked_probabilities.numpy(),
+        return archive(
+            {
+                "clean": self.clean[0],
+                "attacked": self.attacked[0],
+                "perturbation": self.delta[0],
+                "clean_probabilities": self.clean_probabilities,
+                "attacked_probabilities": self.attacked_probabilities,
+            }
         )
-        return file.getvalue()
 
     def _seen(self, index: int) -> dict[str, Any]:
         return {"class": index, "name": self.classes[index]}

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,6 +12,7 @@ from lab.experiments.attack import request
 from lab.experiments.attack.run import AttackRun
 from lab.experiments.representations.activations import Depth, activations, features
 from lab.experiments.representations.attribution import attributions
+from lab.packed import archive
 from lab.types import Model
 
 LOOK_INSIDE = """
@@ -76,10 +75,7 @@ class Representation:
             found[f"maps/{stage}"] = activations(model, both, [stage])[stage]
         for method, pair in attributions(model, self.run).items():
             found[f"attribution/{method}"] = torch.stack(pair)
-        file = io.BytesIO()
-        arrays: dict[str, Any] = {name: values.cpu().numpy() for name, values in found.items()}
-        np.savez_compressed(file, **arrays)
-        return file.getvalue()
+        return archive(found)
 
     def python(self) -> str:
         """A script that computes the same with the package."""

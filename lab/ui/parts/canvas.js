@@ -5,16 +5,14 @@ const STROKE = 18; // width of a stroke: two of MNIST's pixels or a little more
 
 export default function ({ data, parentElement, setStateValue }) {
   if (parentElement.querySelector("canvas")) return;
-  const canvas = document.createElement("canvas");
+  const canvas = make("canvas", parentElement);
   canvas.width = canvas.height = SIDE;
   Object.assign(canvas.style, { width: "100%", maxWidth: `${SIDE}px`, aspectRatio: "1", touchAction: "none", cursor: "crosshair",
     display: "block", borderRadius: "var(--st-base-radius)" });
   canvas.role = "img";
   canvas.ariaLabel = "Draw a digit here";
-  const clear = document.createElement("button");
+  const clear = make("button", parentElement, "", "Clear");
   clear.type = "button";
-  clear.textContent = "Clear";
-  parentElement.append(canvas, clear);
 
   const pen = canvas.getContext("2d");
   const wipe = () => {

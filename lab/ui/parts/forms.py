@@ -30,20 +30,6 @@ def form(params: tuple[Param, ...], defaults: Mapping[str, Value], ask: Ask) -> 
     return {p.name: values[p.name] for p in params}
 
 
-def labels(params: tuple[Param, ...], values: Mapping[str, Value]) -> dict[str, str]:
-    """What the values are called in links, by the name of the widget."""
-    words = {}
-    for p in params:
-        value, name = values[p.name], _name(p, values)
-        if p.pixels and value is not None:
-            words[name] = f"{_counted(p, value, values):g}"
-        elif p.choices:
-            words[name] = CHOICES.get(str(value), str(value))
-        else:
-            words[name] = "" if value is None else str(value)
-    return words
-
-
 def restart(old: tuple[Param, ...], new: tuple[Param, ...], defaults: Mapping[str, Value], ask: Ask) -> None:
     """Sets the widgets of another method to its defaults, except where they mean what they meant in the old one.
 

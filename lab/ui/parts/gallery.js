@@ -5,20 +5,13 @@ export default function ({ data, parentElement, setTriggerValue }) {
   if (parentElement.told === told) return;
   parentElement.told = told;
   parentElement.querySelector(".gallery")?.remove();
-  const root = document.createElement("div");
-  root.className = "gallery";
-  parentElement.append(root);
+  const root = make("div", parentElement, "gallery");
   for (const each of data.pictures) {
-    const button = document.createElement("button");
+    const button = make("button", root);
     button.type = "button";
     button.setAttribute("aria-pressed", each.id === data.chosen);
-    const image = document.createElement("img");
-    image.src = each.image;
-    image.alt = "";
-    const name = document.createElement("span");
-    name.textContent = each.name;
-    button.append(image, name);
+    Object.assign(make("img", button), { src: each.image, alt: "" });
+    make("span", button, "", each.name);
     button.onclick = () => setTriggerValue("chosen", each.id);
-    root.append(button);
   }
 }

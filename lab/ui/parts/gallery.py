@@ -7,7 +7,6 @@ import binascii
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 import streamlit as st
 from PIL import Image
@@ -16,20 +15,12 @@ from lab.data import load_data
 from lab.data.photographs import photographs
 from lab.figures.pictures import data_url
 from lab.images import from_picture
+from lab.ui.parts.component import component
 
-HERE = Path(__file__).parent
 THUMB = 112
 """Width of a thumbnail in pixels."""
-_gallery = st.components.v2.component(
-    "lab_gallery",
-    css=(HERE / "gallery.css").read_text(encoding="utf-8"),
-    js=(HERE / "gallery.js").read_text(encoding="utf-8"),
-)
-_canvas = st.components.v2.component(
-    "lab_canvas",
-    css=(HERE / "canvas.css").read_text(encoding="utf-8"),
-    js=(HERE / "canvas.js").read_text(encoding="utf-8"),
-)
+_gallery = component("gallery")
+_canvas = component("canvas")
 
 
 @dataclass(frozen=True)

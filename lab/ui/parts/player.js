@@ -2,14 +2,6 @@
 
 const EVERY = 350; // milliseconds that a stop is shown while playing
 
-function make(tag, parent, className, text) {
-  const element = document.createElement(tag);
-  if (className) element.className = className;
-  if (text !== undefined) element.textContent = text;
-  parent.append(element);
-  return element;
-}
-
 const short = (v, unit) =>
   v === null ? "none yet" : Number(v.toPrecision(3)).toLocaleString("en", { maximumSignificantDigits: 3 }) + unit;
 

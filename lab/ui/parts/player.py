@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-import streamlit as st
+from lab.ui.parts.component import component
 
-HERE = Path(__file__).parent
-_play = st.components.v2.component(
-    "lab_player",
-    css=(HERE / "player.css").read_text(encoding="utf-8"),
-    js=(HERE / "player.js").read_text(encoding="utf-8"),
-)
+_play = component("player")
 
 
 def show_player(film: Mapping[str, Any], key: str) -> None:

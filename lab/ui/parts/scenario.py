@@ -9,14 +9,10 @@ from torch import Tensor
 
 from lab import attacks
 from lab.attacks.spec import Spec
-from lab.data.photographs import photographs
 from lab.data.windows import MIDDLE
 from lab.experiments.attack.request import Request
 from lab.models.cards import Card
 from lab.params import Value
-from lab.ui.parts.forms import labels
-from lab.ui.shell.ask import Ask
-from lab.ui.shell.words import attack_label, model_label
 
 ANY_CLASS = "any other class"
 
@@ -48,15 +44,6 @@ class Subject:
         """Whether the picture is a person's own."""
         return self.dataset == "file"
 
-    @property
-    def link(self) -> dict[str, str]:
-        """What it is called in links, by parameter; a person's own picture is not part of them."""
-        words = {"model": model_label(self.card)}
-        if self.dataset == "photographs":
-            moved = {} if self.window == MIDDLE else {"window": f"{self.window:g}"}
-            return words | {"image": photographs()[self.image].title} | moved
-        return words if self.is_own else words | {f"{self.dataset}_image": self.image}
-
 
 @dataclass(frozen=True)
 class Aim:
@@ -64,10 +51,6 @@ class Aim:
 
     target: int | None
     seed: int
-
-    def link(self, card: Card) -> dict[str, str]:
-        """What it is called in links, by parameter, where the model has this card."""
-        return {"target": ANY_CLASS if self.target is None else card.classes[self.target], "seed": str(self.seed)}
 
 
 @dataclass(frozen=True)
@@ -86,11 +69,6 @@ class Method:
     def params(self) -> dict[str, Value]:
         """The parameters by name."""
         return dict(self.values)
-
-    def link(self, ask: Ask) -> dict[str, str]:
-        """What it is called in links, by parameter, where `ask` draws its widgets."""
-        words = {"attack": attack_label(self.spec), **labels(self.spec.params, self.params)}
-        return {ask.key(name): word for name, word in words.items()}
 
 
 @dataclass(frozen=True)
@@ -130,7 +108,3 @@ class Scenario:
             seed=aim.seed,
             window=subject.window,
         )
-
-    def link(self, ask: Ask) -> dict[str, str]:
-        """What it is called in links, by parameter, where `ask` draws the widgets of the attack."""
-        return {**self.subject.link, **self.aim.link(self.card), **self.method.link(ask)}

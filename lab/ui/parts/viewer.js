@@ -4,14 +4,6 @@ const EVERY = 600; // milliseconds that a picture is shown while they blink
 const MODES = { beside: "Side by side", wipe: "Wipe", blink: "Blink" };
 const LARGEST = 16; // times that a picture is enlarged at most
 
-function make(tag, parent, className, text) {
-  const element = document.createElement(tag);
-  if (className) element.className = className;
-  if (text !== undefined) element.textContent = text;
-  parent.append(element);
-  return element;
-}
-
 export default function ({ data, parentElement }) {
   const told = JSON.stringify(data);
   if (parentElement.told === told) return parentElement.stop; // the page ran again with the same pictures: stay as it is

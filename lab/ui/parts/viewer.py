@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-
-import streamlit as st
 
 from lab.figures.pictures import data_url
+from lab.ui.parts.component import component
 from lab.ui.parts.tiles import Tile
 
-HERE = Path(__file__).parent
 WIDEST = 448
 """The largest width in pixels at which a picture is shown."""
-_view = st.components.v2.component(
-    "lab_viewer",
-    css=(HERE / "viewer.css").read_text(encoding="utf-8"),
-    js=(HERE / "viewer.js").read_text(encoding="utf-8"),
-)
+_view = component("viewer")
 
 
 def show_pictures(tiles: Sequence[Tile], key: str, pair: bool = False, widest: int = WIDEST) -> None:

@@ -140,7 +140,7 @@ class Ask:
         with place:
             values = [
                 *([None] if optional else []),
-                *sorted({v for v in (*steps, start) if v and low <= v <= high} | {low}),
+                *sorted({float(v) for v in (*steps, start) if v and low <= v <= high} | {float(low)}),
             ]
             self._slider(name, label, values, value, help, on_change, lambda v: size_label(v, norm))
         if value is None and not optional:
@@ -164,8 +164,7 @@ class Ask:
         st.session_state[slide] = None if chosen is None else min(known, key=lambda v: abs(v - chosen))
 
         def moved() -> None:
-            value = st.session_state[slide]
-            st.session_state[key] = value if value is None or isinstance(value, int) else float(value)
+            st.session_state[key] = st.session_state[slide]
             if on_change is not None:
                 on_change()
 
@@ -185,16 +184,17 @@ class Ask:
     ) -> None:
         """The field that shows and sets a number of 255ths as a share of 1."""
         key, unit = self.key(name), f"_{self.key(name)}_unit"
+        least, most = (round(bound / 255, 4) for bound in (low, high))
         st.session_state[unit] = None if value is None else round(value / 255, 4)
 
         def changed() -> None:
             share = st.session_state[unit]
-            st.session_state[key] = None if share is None else round(share * 255, 4)
+            st.session_state[key] = None if share is None else min(max(round(share * 255, 4), low), high)
             if on_change is not None:
                 on_change()
 
         options = {**how, "step": 0.01, "disabled": name in self.locked}
-        st.number_input("in [0, 1]", round(low / 255, 6), high / 255, key=unit, on_change=changed, **options)
+        st.number_input("in [0, 1]", least, most, key=unit, on_change=changed, **options)
 
     def number_or_none(
         self, name: str, label: str, low: float | None, high: float | None, start: float | None, **how: Any

@@ -8,9 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import numpy as np
 import streamlit as st
-from torch import Tensor
 
 from lab.records import as_json
 
@@ -64,14 +62,6 @@ def files_of(result: Recorded) -> tuple[Offer, ...]:
         Offer("Table (.csv)", "csv", "text/csv", table_of(result.rows())),
         Offer("Everything (.json)", "json", "application/json", as_json(record)),
     )
-
-
-def archive(arrays: Mapping[str, Tensor]) -> bytes:
-    """Tensors as the bytes of an .npz file."""
-    file = io.BytesIO()
-    kept: dict[str, Any] = {name: values.cpu().numpy() for name, values in arrays.items()}
-    np.savez_compressed(file, **kept)
-    return file.getvalue()
 
 
 def table_of(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 from starlette.routing import BaseRoute, Route
 
+from lab.assets import APP
 from lab.ui.shell import shelf
 
 TITLE = "Adversarial robustness lab"
@@ -51,5 +52,5 @@ def routes() -> list[BaseRoute]:
     async def first(request: Request) -> HTMLResponse:
         return HTMLResponse(text, headers={"Cache-Control": "no-cache"})
 
-    pages = [page.stem for page in (Path(__file__).parents[3] / "pages").glob("*.py")]
+    pages = [page.stem for page in (APP / "pages").glob("*.py")]
     return [Route("/", first), *(Route(f"/{page}", first) for page in pages)]

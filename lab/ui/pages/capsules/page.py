@@ -13,6 +13,7 @@ from lab.experiments.capsules.look import Look, look
 from lab.figures import capsules as figures
 from lab.figures.attack import scaled
 from lab.models.catalog import find_model
+from lab.packed import archive
 from lab.progress import Progress
 from lab.ui.pages.capsules.detector import detector
 from lab.ui.pages.capsules.inside import inside
@@ -22,7 +23,7 @@ from lab.ui.pages.capsules.turn import turn
 from lab.ui.parts.show import show_chart
 from lab.ui.parts.tiles import strip, thumbnail
 from lab.ui.shell import cache
-from lab.ui.shell.downloads import Offer, archive
+from lab.ui.shell.downloads import Offer
 from lab.ui.shell.page import Page
 from lab.ui.shell.prose import prose
 from lab.ui.shell.words import name_of

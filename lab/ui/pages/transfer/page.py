@@ -13,6 +13,7 @@ from lab.experiments.transfer.matrix import Matrix, stream
 from lab.figures import transfer as figures
 from lab.figures.transfer import What
 from lab.models.catalog import name_elsewhere
+from lab.packed import archive
 from lab.params import Value
 from lab.progress import Progress
 from lab.ui.pages.transfer.disjoint import disjoint
@@ -24,7 +25,7 @@ from lab.ui.pages.transfer.trio import trio
 from lab.ui.parts.show import show_chart
 from lab.ui.shell import cache
 from lab.ui.shell.ask import Ask
-from lab.ui.shell.downloads import Offer, archive
+from lab.ui.shell.downloads import Offer
 from lab.ui.shell.page import Page
 from lab.ui.shell.prose import prose
 from lab.ui.shell.words import listed
