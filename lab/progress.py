@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 
 Hear = Callable[[float, tuple[str, ...]], None]
 """Called with the share that is done, 0 to 1, and what is at work, the outermost first."""
+See = Callable[[object], None]
+"""Called with what there is to see of the work while it goes on; it is the work's own, to be read only."""
 
 
 class Cancelled(Exception):
@@ -27,6 +29,7 @@ class Progress:
         start: the share of the whole that is done where this stretch begins.
         end: the share where it ends.
         what: what is at work, the outermost first.
+        see: who is shown what there is to see of it; None where nobody looks.
     """
 
     hear: Hear = field(default=lambda share, what: None, repr=False)
@@ -34,6 +37,7 @@ class Progress:
     start: float = 0.0
     end: float = 1.0
     what: tuple[str, ...] = ()
+    see: See | None = field(default=None, repr=False)
 
     def tell(self, share: float, *what: str) -> None:
         """Says which share of this stretch is done, and what comes next.
@@ -52,6 +56,11 @@ class Progress:
         """The stretch from one share of this one to another, for a piece of the work of the name `what`."""
         length = self.end - self.start
         return replace(self, start=self.start + start * length, end=self.start + end * length, what=(*self.what, *what))
+
+    def show(self, sight: object) -> None:
+        """Shows what there is to see of the work by now, where somebody looks."""
+        if self.see is not None:
+            self.see(sight)
 
     @property
     def cancelled(self) -> bool:

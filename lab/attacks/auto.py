@@ -54,9 +54,19 @@ class AutoAttack:
                 if rows is not None:
                     x, goal, logits = x[rows], goal.rows(rows), logits[rows]
 
+    def longest(self, x: Tensor) -> int:
+        """How many iterates it makes at most."""
+        steps, targets, queries = self._budget
+        return (1 + 2 * targets) * (steps + 1) + (queries if self.norm == "linf" else 0)
+
+    @property
+    def _budget(self) -> tuple[int, int, int]:
+        """Steps and targets of APGD and FAB, queries of Square."""
+        return (100, 9, 5000) if self.version == "standard" else (20, 3, 500)
+
     def _stages(self, classes: int, goal: Goal) -> Iterator[tuple[str, Attack]]:
         """The attacks, by name."""
-        steps, targets, queries = (100, 9, 5000) if self.version == "standard" else (20, 3, 500)
+        steps, targets, queries = self._budget
         ranks = range(1, 2 if goal.targeted else min(targets, classes - 1) + 1)
         yield "APGD-CE", APGD(self.eps, steps, self.norm)
         for rank in ranks:

@@ -20,6 +20,7 @@ from lab import devices
 from lab.attacks.best import Best
 from lab.attacks.film import Film, side_by_side
 from lab.attacks.norms import LENGTHS, NORMS, distances
+from lab.attacks.pace import Pace
 from lab.attacks.rounding import bounded, rounded
 from lab.attacks.rows import Passes, Rows
 from lab.attacks.spec import Spec
@@ -76,7 +77,8 @@ def run(
             frames repeat the last.
         start: where the search for each image begins [N,C,H,W], for an attack that has such a field.
         draws: of a random model, over how many looks the attack averages each answer.
-        progress: hears of every iterate; where the work is to stop, the attack ends with what it has.
+        progress: hears of every iterate, and where the attack is traced sees its frames so far; where the work is to
+            stop, the attack ends with what it has.
 
     Raises:
         ImageError, GoalError, ModelError: for what cannot be attacked.
@@ -216,26 +218,31 @@ class Chunk:
 
     def follow(self, rng: torch.Generator, progress: Progress) -> None:
         """Draws the iterates one by one, until the attack ends, nothing is left to do, or the work is to stop."""
-        step, steps = 0, planned(self.attack)
+        pace = Pace(progress, planned(self.attack, self.clean))
+        self.seen.asks = pace.ask
+        try:
+            with closing(self.attack(self.seen, self.clean, self.goal, rng)) as iterates:
+                self._draw(iterates, pace, progress)
+        except Cancelled:
+            self.complete = False
+            self.passes.share(*self.seen.count(), len(self.rows.at), self.rows)
+            if self.film and not self.film.frames:
+                self.take(0, Iterate(self.clean))
+
+    def _draw(self, iterates: Steps, pace: Pace, progress: Progress) -> None:
         rows: Tensor | None = None
-        with closing(self.attack(self.seen, self.clean, self.goal, rng)) as iterates:
-            while (iterate := _next(iterates, rows)) is not None:
-                self.passes.share(*self.seen.count(), len(iterate.x), self.rows)
-                if (
-                    self.fast
-                    and (steps is None or steps > AGAIN[1])
-                    and (step in AGAIN or (step and not step % AGAIN[-1]))
-                ):
-                    self._compare(iterate.x, step)
-                rows = self.take(step, self.rows.live(iterate))
-                if rows is not None and not len(rows):
-                    return
-                try:
-                    _tell(progress, step, steps)
-                except Cancelled:
-                    self.complete = False
-                    return
-                step += 1
+        step, often = 0, pace.steps is None or pace.steps > AGAIN[1]
+        while (iterate := _next(iterates, rows)) is not None:
+            self.passes.share(*self.seen.count(), len(iterate.x), self.rows)
+            if self.fast and often and (step in AGAIN or (step and not step % AGAIN[-1])):
+                self._compare(iterate.x, step)
+            rows = self.take(step, self.rows.live(iterate))
+            if self.film:
+                progress.show(self.film.frames)
+            if rows is not None and not len(rows):
+                return
+            pace.reach(step)
+            step += 1
 
     def take(self, step: int, it: Iterate) -> Tensor | None:
         """Keeps what is to be kept of an iterate; the rows to go on with, where some are done."""
@@ -349,8 +356,11 @@ def roughness(model: Usable, x: Tensor) -> float:
             return float((model(x) - rough).abs().max())
 
 
-def planned(attack: Attack) -> int | None:
-    """How many iterations an attack is to make at most; None where its parameters do not say."""
+def planned(attack: Attack, x: Tensor) -> int | None:
+    """How many iterations an attack on some images is to make at most; None where its parameters do not say."""
+    longest = getattr(attack, "longest", None)
+    if longest is not None:
+        return int(longest(x))
     steps, searches = getattr(attack, "steps", None), getattr(attack, "searches", 1)
     return steps * searches if isinstance(steps, int) else None
 
@@ -361,13 +371,6 @@ def _next(iterates: Steps, rows: Tensor | None) -> Iterate | None:
         return iterates.send(rows)
     except StopIteration:
         return None
-
-
-def _tell(progress: Progress, step: int, steps: int | None) -> None:
-    if steps is None or step > steps:
-        progress.tell(0.0, f"iteration {step:,}")
-    else:
-        progress.tell(step / (steps + 1), f"iteration {step:,} of {steps:,}")
 
 
 def _untouched(work: Work, x: Tensor, goal: Goal) -> Sequence[Result]:

@@ -88,6 +88,10 @@ class HopSkipJump:
             x = self._boundary(model, clean, far, goal)
         yield Iterate(x)
 
+    def longest(self, x: Tensor) -> int:
+        """How many iterates follow the clean images: the starts, and one a step."""
+        return self.steps + 1
+
     def _start(
         self, model: Model, clean: Tensor, goal: Goal, queries: int, rng: torch.Generator
     ) -> tuple[Tensor, Tensor]:

@@ -38,10 +38,10 @@ class JSMA:
 
     def __call__(self, model: Model, x: Tensor, goal: Goal, rng: torch.Generator) -> Steps:
         """Yields an iterate a step, all but the last with their logits; drops the rows that the driver is done with."""
-        budget = max(2, int(self.gamma * x[0].numel()))
+        budget = self._budget(x)
         changed = torch.zeros_like(x, dtype=torch.bool).flatten(1)
         aim: Goal | None = None
-        for _ in range(math.ceil(budget / 2) * math.ceil(1 / self.theta)):
+        for _ in range(self.longest(x)):
             inputs = x.detach().requires_grad_()
             with torch.enable_grad():
                 logits = model(inputs)
@@ -56,6 +56,14 @@ class JSMA:
             changed |= step != 0
             x = (x + step.view_as(x)).clamp(0, 1)
         yield Iterate(x)
+
+    def longest(self, x: Tensor) -> int:
+        """How many steps it takes at most."""
+        return math.ceil(self._budget(x) / 2) * math.ceil(1 / self.theta)
+
+    def _budget(self, x: Tensor) -> int:
+        """How many values of each image may change."""
+        return max(2, int(self.gamma * x[0].numel()))
 
     def _step(self, x: Tensor, slope: Tensor, changed: Tensor, budget: int) -> Tensor:
         """The change [N,D] of the best pair of each image; zero where no pair helps."""

@@ -26,6 +26,7 @@ class Watched(Fusing):
         cost: how many forward passes of the network a look takes.
         forwards: images that the attack has asked about since it was last counted.
         backwards: images that it has asked the gradient of.
+        asks: called before each answer to the attack; what it raises ends the attack.
     """
 
     model: Usable
@@ -37,10 +38,11 @@ class Watched(Fusing):
     forwards: int = 0
     backwards: int = 0
     checked: bool = False
+    asks: Callable[[], None] | None = None
 
     def __call__(self, x: Tensor) -> Tensor:
         """Logits [N,K], or labels [N] where the attack may see no more."""
-        self.forwards += len(x)
+        self._asked(x)
         if self.access is Access.GRADIENTS:
             return self._counted(self._look(x))
         with torch.no_grad():
@@ -51,7 +53,7 @@ class Watched(Fusing):
         """The whole answer, with what its loss is made of, to an attack that may see gradients."""
         if self.access is not Access.GRADIENTS:
             return Answer(self(x))
-        self.forwards += len(x)
+        self._asked(x)
         answer = Answer.of(self.model, x) if self.checked else self._first(x, lambda: Answer.of(self.model, x))
         self._counted(answer.members[0] if answer.members else answer.logits)
         return answer
@@ -66,6 +68,11 @@ class Watched(Fusing):
         spent = self.cost * self.forwards, self.cost * self.backwards
         self.forwards = self.backwards = 0
         return spent
+
+    def _asked(self, x: Tensor) -> None:
+        if self.asks is not None:
+            self.asks()
+        self.forwards += len(x)
 
     def _look(self, x: Tensor) -> Tensor:
         return self.model(x) if self.checked else self._first(x, lambda: Answer(self.model(x))).logits
