@@ -12,7 +12,19 @@ from torch import Tensor
 
 from lab.experiments.attack.linearity import Line
 from lab.experiments.attack.plane import Plane
-from lab.figures.style import ADVERSARIAL, CLEAN, CONTROL, DIVERGING, OTHERS, PAIR, SEQUENTIAL, TARGET, TEXT, finish
+from lab.figures.style import (
+    ADVERSARIAL,
+    CLEAN,
+    CONTROL,
+    DIVERGING,
+    OTHERS,
+    PAIR,
+    SEQUENTIAL,
+    TARGET,
+    TEXT,
+    finish,
+    outward,
+)
 from lab.types import Frame
 
 NORM_NAMES = {"linf": "L∞", "l2": "L2", "l1": "L1", "l0": "L0"}
@@ -262,6 +274,26 @@ def spectrum(amplitudes: Tensor) -> go.Figure:
     figure.update_xaxes(title="cycles per pixel, horizontal", constrain="domain")
     figure.update_yaxes(title="vertical", scaleanchor="x", constrain="domain")
     return finish(figure, height=360)
+
+
+def margin_so_far(margins: Sequence[float], steps: int | None) -> go.Figure:
+    """The margin of an attack that is at work, iteration by iteration; the axes stay while it goes on.
+
+    Args:
+        margins: after each iteration so far.
+        steps: how many iterations there are to be at most; None where that is not known.
+    """
+    figure = go.Figure()
+    figure.add_scatter(
+        y=list(margins),
+        mode="lines+markers" if len(margins) <= 50 else "lines",
+        line={"color": ADVERSARIAL, "width": 3},
+        hovertemplate="iteration %{x:,}: %{y:.3g}<extra></extra>",
+    )
+    figure.add_hline(y=0, line={"dash": "dot", "color": CONTROL, "width": 1})
+    figure.update_xaxes(title="iteration", range=outward(0, len(margins) - 1) if steps is None else [0, steps])
+    figure.update_yaxes(title="margin (logits)", range=outward(min(0.0, *margins), max(0.0, *margins)))
+    return finish(figure, height=220)
 
 
 def against_passes(runs: Mapping[str, tuple[str, Sequence[Frame]]], row: int = 0) -> go.Figure:

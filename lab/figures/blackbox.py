@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
@@ -10,8 +11,14 @@ from lab.experiments.blackbox.curves import Copied, QueryCurve
 from lab.figures.style import ADVERSARIAL, CLEAN, CONTROL, OTHERS, TARGET, finish
 
 
-def rounds(copied: Sequence[Copied], budget: int) -> go.Figure:
-    """What the copy is worth after each round, against the labels asked so far."""
+def rounds(copied: Sequence[Copied], budget: int, more: bool = False) -> go.Figure:
+    """What the copy is worth after each round, against the labels asked so far.
+
+    Args:
+        copied: the rounds so far.
+        budget: labels that may be asked.
+        more: whether more rounds are to come.
+    """
     figure = go.Figure()
     asked = [c.round.queries for c in copied]
     lines: tuple[tuple[str, str, list[float | None]], ...] = (
@@ -33,6 +40,8 @@ def rounds(copied: Sequence[Copied], budget: int) -> go.Figure:
     figure.update_xaxes(
         title="labels asked of the oracle", type="log", tickvals=asked, ticktext=[f"{q:,}" for q in asked]
     )
+    if more and asked:  # the axis is to stay while further rounds come
+        figure.update_xaxes(range=[math.log10(max(1, q)) for q in (0.97 * asked[0], 1.03 * budget)])
     figure.update_yaxes(title="share of the test images", range=[0, 1.03], tickformat=".0%")
     if asked and asked[-1] < budget:
         figure.add_annotation(

@@ -27,8 +27,14 @@ FOOLING = (ADVERSARIAL, OTHERS[2], TARGET, *OTHERS)
 """Colours of the attackers of a detector, in order."""
 
 
-def worth(trials: Sequence[Trial], y: Tensor) -> go.Figure:
-    """Accuracy under each attacker, without the defense and behind it, with 95% intervals."""
+def worth(trials: Sequence[Trial], y: Tensor, more: bool = False) -> go.Figure:
+    """Accuracy under each attacker, without the defense and behind it, with 95% intervals.
+
+    Args:
+        trials: of the attackers so far.
+        y: classes of the images [N].
+        more: whether some are still to come, for whom there is to be room.
+    """
     figure, names = go.Figure(), [ATTACKERS[t.attacker] for t in trials]
     aimed = [t for t in trials if t.attacker in ("none", "oblivious")]  # the others' images are not made for it
     plain, kept = [t.undefended(y) for t in aimed], [t.accuracy(y) for t in trials]
@@ -57,12 +63,19 @@ def worth(trials: Sequence[Trial], y: Tensor) -> go.Figure:
             showlegend=False,
             hoverinfo="skip",
         )
+    _room_for_all(figure, more)
     figure.update_yaxes(title="images classed right", range=[0, 1.12], tickformat=".0%")
     return finish(figure, height=400, legend=True, barmode="group", scattermode="group").update_layout(margin={"t": 40})
 
 
-def shares(trials: Sequence[Trial], y: Tensor) -> go.Figure:
-    """Under each attacker: the shares of the images that are classed right and let in, rejected, and let in wrong."""
+def shares(trials: Sequence[Trial], y: Tensor, more: bool = False) -> go.Figure:
+    """Under each attacker: the shares of the images that are classed right and let in, rejected, and let in wrong.
+
+    Args:
+        trials: of the attackers so far.
+        y: classes of the images [N].
+        more: whether some are still to come, for whom there is to be room.
+    """
     figure, names = go.Figure(), [ATTACKERS[t.attacker] for t in trials]
     parts = (
         ("let in and classed right", CLEAN, [((t.seen == y) & ~t.flagged) for t in trials]),
@@ -81,8 +94,16 @@ def shares(trials: Sequence[Trial], y: Tensor) -> go.Figure:
             textangle=0,
             hovertemplate="%{y:.1%}<extra>" + name + "</extra>",
         )
+    _room_for_all(figure, more)
     figure.update_yaxes(title="images", range=[0, 1.01], tickformat=".0%")
     return finish(figure, height=400, legend=True, barmode="stack").update_layout(margin={"t": 40})
+
+
+def _room_for_all(figure: go.Figure, more: bool) -> None:
+    """Fixes the axis with room for every attacker, where some are still to come."""
+    if more:
+        names = list(ATTACKERS.values())
+        figure.update_xaxes(categoryorder="array", categoryarray=names, range=[-0.5, len(names) - 0.5])
 
 
 def suspicion(detection: Detection, unit: str) -> go.Figure:

@@ -19,8 +19,8 @@ def curves(outcomes: Sequence[Outcome], names: Mapping[str, str], attacks: Mappi
 
     Args:
         outcomes: what was measured.
-        names: of the models, by their names in the outcomes.
-        attacks: their names, by key.
+        names: of all models, by their names in the outcomes.
+        attacks: names of all attacks, by key.
     """
     colours = {model: COLOURS[k % len(COLOURS)] for k, model in enumerate(names)}
     dashes = {key: DASHES[k % len(DASHES)] for k, key in enumerate(attacks)}
@@ -30,7 +30,8 @@ def curves(outcomes: Sequence[Outcome], names: Mapping[str, str], attacks: Mappi
         name = f"{names[o.model]}, {attacks[o.attack]}" if len(attacks) > 1 else names[o.model]
         add_accuracy(figure, o, name, colours[o.model], dashes[o.attack])
     norm = NORM_NAMES[outcomes[0].norm] if outcomes else ""
-    figure.update_xaxes(title=f"epsilon, {norm}" + (" (n/255)" if pixels else ""), rangemode="tozero")
+    top = max((255 if pixels else 1) * eps for o in outcomes for eps in o.eps) if outcomes else 1
+    figure.update_xaxes(title=f"epsilon, {norm}" + (" (n/255)" if pixels else ""), range=[-0.02 * top, 1.02 * top])
     figure.update_yaxes(title="images classed right", range=[0, 1.03], tickformat=".0%")
-    lines = 22 * ((len(outcomes) + 1) // 2)
+    lines = 22 * ((len(names) * len(attacks) + 1) // 2)  # with those to come, so that nothing moves when they do
     return finish(figure, height=400 + lines, legend=True).update_layout(margin={"t": 20 + lines})

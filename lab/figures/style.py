@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import plotly.graph_objects as go
@@ -23,6 +24,15 @@ TEXT = 14
 """Pixels of the text in charts, at least."""
 CONFIG: dict[str, Any] = {"displaylogo": False, "modeBarButtonsToRemove": ["lasso2d", "select2d"]}
 """Options of every chart on a page."""
+
+
+def outward(low: float, high: float) -> list[float]:
+    """A range around two values that ends on round numbers, so that an axis seldom moves while its values grow."""
+    span = max(high - low, 1e-9)
+    unit = 10.0 ** math.floor(math.log10(span))
+    step = unit * next(s for s in (0.2, 0.5, 1, 2) if span / (unit * s) <= 5)
+    first = math.floor(low / step)
+    return [step * first, step * max(first + 1, math.ceil(high / step))]
 
 
 def finish(figure: go.Figure, *, height: int, title: str = "", legend: bool = False, **layout: Any) -> go.Figure:

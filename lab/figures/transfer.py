@@ -16,13 +16,23 @@ ROW = 46
 """Height of a row of the matrix in pixels."""
 
 
-def matrix(transfer: Transfer, names: Mapping[str, str], what: What = "success") -> go.Figure:
+def matrix(
+    transfer: Transfer, names: Mapping[str, str], what: What = "success", sources: Sequence[str] = ()
+) -> go.Figure:
     """Sources as rows, targets as columns, values printed in the cells; a click on a cell selects it.
 
     A model shown its own images is outlined. Each point's customdata are the keys of source and target.
+
+    Args:
+        transfer: what was measured.
+        names: of the models, short ones, by their names in it.
+        what: is shown in the cells.
+        sources: all that there are to be, where some are still to come.
     """
     values = [[_value(cell, what) for cell in row] for row in transfer.cells]
-    rows, columns = [names.get(s, s) for s in transfer.sources], [names.get(t, t) for t in transfer.targets]
+    asked = sources or transfer.sources
+    rows, columns = [names.get(s, s) for s in asked], [names.get(t, t) for t in transfer.targets]
+    values += [[None] * len(columns)] * (len(rows) - len(values))
     figure = go.Figure()
     figure.add_heatmap(
         z=values,
@@ -55,7 +65,7 @@ def matrix(transfer: Transfer, names: Mapping[str, str], what: What = "success")
             if transfer.sources[s] == transfer.targets[t]:
                 edges = {"x0": t - 0.48, "x1": t + 0.48, "y0": s - 0.48, "y1": s + 0.48}
                 figure.add_shape(type="rect", **edges, line={"color": ADVERSARIAL, "width": 3})
-    where = [(s, t) for s in range(len(rows)) for t in range(len(columns))]
+    where = [(s, t) for s in range(len(transfer.sources)) for t in range(len(columns))]
     figure.add_scatter(
         x=[columns[t] for _, t in where],
         y=[rows[s] for s, _ in where],
@@ -85,8 +95,14 @@ def _hover(transfer: Transfer, s: int, t: int, names: Mapping[str, str]) -> str:
     )
 
 
-def sweep(lines: Mapping[str, Sequence[Point]], axis: str) -> go.Figure:
-    """Success on the source (dotted) and on the models that were never touched (solid), per attack."""
+def sweep(lines: Mapping[str, Sequence[Point]], axis: str, values: Sequence[float]) -> go.Figure:
+    """Success on the source (dotted) and on the models that were never touched (solid), per attack.
+
+    Args:
+        lines: the points so far, by the attack's name.
+        axis: what is varied.
+        values: all that it is to take.
+    """
     figure = go.Figure()
     for (name, points), colour in zip(lines.items(), (ADVERSARIAL, CLEAN, TARGET, *OTHERS), strict=False):
         at = [p.at for p in points]
@@ -111,7 +127,8 @@ def sweep(lines: Mapping[str, Sequence[Point]], axis: str) -> go.Figure:
             line={"color": colour, "dash": "dot"},
             hovertemplate="%{x:g}: %{y:.1%}<extra>" + name + ", its own model</extra>",
         )
-    figure.update_xaxes(title=axis)
+    room = 0.03 * (max(values) - min(values))
+    figure.update_xaxes(title=axis, range=[min(values) - room, max(values) + room])
     figure.update_yaxes(title="images misclassified", range=[0, 1.03], tickformat=".0%")
     return finish(figure, height=400, legend=True).update_layout(margin={"t": 64})
 

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import cast
 
 import streamlit as st
 
+from lab.attacks.driver import planned
 from lab.experiments.attack.run import AttackRun, run_attack
-from lab.figures.attack import scaled
+from lab.figures.attack import margin_so_far, scaled
 from lab.figures.film import Kind
 from lab.progress import Progress
-from lab.types import Access
+from lab.types import Access, Frame
 from lab.ui.parts.scenario import Scenario
+from lab.ui.parts.show import show_chart
 from lab.ui.parts.tiles import Tile
+from lab.ui.parts.viewer import show_pictures
 from lab.ui.shell import cache
 from lab.ui.shell.jobs import answer, forget, known
 
 SLOT = "attack"
 """Where the session keeps the attacks, so that what one page has computed is there for the others."""
+AT_WORK = 288
+"""The largest width in pixels of the pictures of an attack that is at work."""
 
 
 def compute(scenario: Scenario, progress: Progress) -> Iterator[AttackRun]:
@@ -36,8 +41,26 @@ def doing(scenario: Scenario) -> str:
 
 def attack_of(scenario: Scenario) -> AttackRun | None:
     """The attack of a scenario for a page that shows more than it; None while it is at work, which is then drawn."""
-    work = partial(compute, scenario)
-    return answer(SLOT, scenario, doing(scenario), work, own=scenario.subject.is_own, by=compute)
+    work, seen = partial(compute, scenario), partial(at_work, scenario)
+    return answer(SLOT, scenario, doing(scenario), work, own=scenario.subject.is_own, by=compute, watch=seen)
+
+
+def at_work(scenario: Scenario, frames: Sequence[Frame]) -> None:
+    """An attack that is not done yet: the picture as it is by now, what the model sees in it, and the margin so far."""
+    seen = tuple(frames)  # it grows while it is read
+    first, now, params = seen[0], seen[-1], scenario.method.params
+    norm, steps = scenario.spec.measured_in(params), planned(scenario.spec.build(**params), scenario.x)
+    moved = scaled(float(now.distance[norm][0]), norm)
+
+    def told(frame: Frame) -> str:
+        return f"{scenario.card.classes[int(frame.predictions[0])]}, {frame.confidence[0]:.0%}"
+
+    with st.container(key="at_work"):
+        clean = Tile("Clean", scenario.x[0], told(first))
+        meanwhile = Tile(f"At iteration {now.step:,}", now.x[0], f"{told(now)}; moved by {moved}")
+        show_pictures([clean, meanwhile], "at_work_pictures", pair=True, widest=AT_WORK)
+        figure = margin_so_far([float(f.margin[0]) for f in seen], steps)
+        show_chart(figure, "at_work_margin", alt="The margin of the goal in logits, iteration by iteration so far")
 
 
 def known_attack(scenario: Scenario) -> AttackRun | None:

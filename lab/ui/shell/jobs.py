@@ -60,6 +60,7 @@ class Work:
         asked: when it was asked for first.
         began: when the worker began with it; None while it waits for its turn.
         partial: what there is so far.
+        sight: what the work shows of itself meanwhile.
         jobs: those that wait for it.
         future: its answer.
     """
@@ -71,6 +72,7 @@ class Work:
     asked: float = field(default_factory=time.monotonic)
     began: float | None = None
     partial: Any = None
+    sight: Any = None
     jobs: list[Job] = field(default_factory=list)
     future: Future[Any] | None = None
 
@@ -86,7 +88,10 @@ class Work:
         def hear(share: float, what: tuple[str, ...]) -> None:
             self.share, self.message = share, ", ".join(dict.fromkeys(map(name_of, what)))
 
-        return Progress(hear, self.cancelled)
+        def see(sight: object) -> None:
+            self.sight = sight
+
+        return Progress(hear, self.cancelled, see=see)
 
     def run(self, work: Callable[[Progress], Iterator[T]]) -> T:
         """Does the work, in the worker; what it yields last is the answer.
@@ -240,6 +245,7 @@ def answer(
     lane: str = "",
     own: bool = False,
     by: Callable[..., Any] | None = None,
+    watch: Callable[[Any], None] | None = None,
 ) -> T | None:
     """The last thing that `work` yields for this key: at once where the session has it, else None while it is at work.
 
@@ -257,6 +263,7 @@ def answer(
         lane: of the work; each has a worker of its own, so that what takes minutes holds up nothing that takes seconds.
         own: whether it is shared with nobody.
         by: what computes the answer; `work` where None.
+        watch: draws what the work shows of itself while it goes on (`Progress.show`).
     """
     results, jobs = _results(), _jobs()
     if not own:
@@ -284,7 +291,7 @@ def answer(
         job = jobs[slot] = _begin(slot, key, label, work, lane, own)
     job.seen = time.monotonic()
     if not job.wait(AT_ONCE):
-        _progress(slot, live)
+        _progress(slot, live, watch)
         return None
     return cast("T | None", _take(slot, job))
 
@@ -402,10 +409,10 @@ def _keep(slot: str, key: Hashable, value: T) -> T:
     return value
 
 
-def _progress(slot: str, live: Callable[[Any], None] | None) -> None:
+def _progress(slot: str, live: Callable[[Any], None] | None, watch: Callable[[Any], None] | None) -> None:
     """Progress and cancel, redrawn until the job ends; then the page runs once more."""
 
-    @st.fragment(run_every=1.0 if live else 0.25)
+    @st.fragment(run_every=1.0 if live else 0.5 if watch else 0.25)
     def draw() -> None:
         job = _jobs().get(slot)
         if job is None or job.wait(0):
@@ -423,6 +430,8 @@ def _progress(slot: str, live: Callable[[Any], None] | None) -> None:
             st.rerun()
         if live is not None and work.partial is not None:
             live(work.partial)
+        if watch is not None and work.sight is not None:
+            watch(work.sight)
 
     with st.container(key=f"working_{slot}"):
         draw()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import streamlit as st
 
@@ -54,6 +54,7 @@ class Page(Generic[S, R]):
         preview: drawn while there is no result yet.
         further: adds to the result what is measured apart from it, because it depends on less; draws its own progress.
         live: draws what there is so far while the work goes on; None where that is not worth a look.
+        watch: draws what the work shows of itself while it goes on; None where it shows nothing.
         stored: a result that comes with the lab, where it has one for this setup.
         command: the command that measures the same again; None where there is none for this setup.
         script: the Python that computes the same again.
@@ -86,6 +87,7 @@ class Page(Generic[S, R]):
     preview: Callable[[S], None] | None = None
     further: Callable[[S, R], R] = lambda setup, result: result
     live: Callable[[S, R], None] | None = None
+    watch: Callable[[S, Any], None] | None = None
     stored: Callable[[S], R | None] = lambda setup: None
     command: Callable[[S, R], str | None] = lambda setup, result: None
     script: Callable[[S, R], str] | None = None
@@ -189,6 +191,7 @@ class Page(Generic[S, R]):
             live and so_far,
             own=self.own_picture(setup) or self.private(setup),
             by=self.compute,
+            watch=self.watch and partial(self.watch, setup),
         )
 
     def _draw_tabs(self, setup: S, result: R) -> None:

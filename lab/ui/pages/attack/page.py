@@ -19,7 +19,7 @@ from lab.ui.pages.attack.saved import saved
 from lab.ui.pages.attack.setup import NAME, choose
 from lab.ui.parts.compare_link import offer
 from lab.ui.parts.describe import describe_attack, describe_model
-from lab.ui.parts.result import attacked_tile, clean_tile, compute, doing, measures, verdict
+from lab.ui.parts.result import at_work, attacked_tile, clean_tile, compute, doing, measures, verdict
 from lab.ui.parts.scenario import Scenario
 from lab.ui.parts.show import show_chart
 from lab.ui.parts.tiles import Tile
@@ -97,6 +97,7 @@ PAGE: Page[Scenario, AttackRun] = Page(
     stem=lambda scenario: f"{scenario.method.attack}_{scenario.subject.image}",
     own_picture=lambda scenario: scenario.subject.is_own,
     doing=doing,
+    watch=at_work,
     button="Run the attack",
     shared=True,
     attacks=True,

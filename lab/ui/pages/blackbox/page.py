@@ -44,7 +44,7 @@ def show(setup: Setup, result: Extraction) -> None:
 def live(setup: Setup, result: Extraction) -> None:
     """The rounds so far."""
     st.markdown(f"### {sentence(setup, result)}")
-    _chart(setup, result)
+    _chart(setup, result, more=True)
     _asked(setup, result)
 
 
@@ -72,9 +72,9 @@ def _lesson(result: Extraction) -> None:
         st.info(text, icon=":material/school:")
 
 
-def _chart(setup: Setup, result: Extraction) -> None:
+def _chart(setup: Setup, result: Extraction, more: bool = False) -> None:
     how = prose(NAME, "The rounds", n=result.rounds[-1].score.n)
-    show_chart(figures.rounds(result.rounds, setup.budget), "rounds", how)
+    show_chart(figures.rounds(result.rounds, setup.budget, more), "rounds", how)
 
 
 def table(result: Extraction) -> list[dict[str, str]]:

@@ -77,7 +77,7 @@ def show(setup: Setup, result: Matrix) -> None:
 
 def live(setup: Setup, result: Matrix) -> None:
     """The rows so far."""
-    show_chart(figures.matrix(result.transfer, setup.short), "matrix_live")
+    show_chart(figures.matrix(result.transfer, setup.short, sources=setup.models), "matrix_live")
 
 
 def sentence(setup: Setup, result: Matrix) -> str:

@@ -101,10 +101,14 @@ def sweeps(setup: Setup, result: Matrix) -> None:
                 yield lines
 
     label = f"Varying {varied.lower()} on {setup.names[source]}"
-    lines = answer("sweep", (setup, varied, source), label, work, lambda so_far: _draw(so_far, asked, "sweep_live"))
+
+    def live(so_far: Lines) -> None:
+        _draw(setup, so_far, asked, "sweep_live")
+
+    lines = answer("sweep", (setup, varied, source), label, work, live)
     if lines:
         how = prose(NAME, "The sweep", source=setup.names[source], others=len(setup.models) - 1)
-        _draw(lines, asked, "sweep", f"{how} {prose(NAME, varied, **_momentum(lines))}")
+        _draw(setup, lines, asked, "sweep", f"{how} {prose(NAME, varied, **_momentum(lines))}")
 
 
 def _momentum(lines: Lines) -> Mapping[str, str]:
@@ -118,7 +122,9 @@ def _momentum(lines: Lines) -> Mapping[str, str]:
     return told
 
 
-def _draw(lines: Lines, asked: Sweep, key: str, how: str = "") -> None:
+def _draw(setup: Setup, lines: Lines, asked: Sweep, key: str, how: str = "") -> None:
+    values = asked.values
     if asked.param == "eps":
+        values = tuple(255 * setup.eps * value for value in values)
         lines = {name: tuple(replace(p, at=255 * p.at) for p in points) for name, points in lines.items()}
-    show_chart(figures.sweep(lines, asked.axis), key, how)
+    show_chart(figures.sweep(lines, asked.axis, values), key, how)

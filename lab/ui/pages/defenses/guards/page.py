@@ -71,12 +71,12 @@ def show(setup: Setup, result: Defended) -> None:
 
 def live(setup: Setup, result: Defended) -> None:
     """What the attackers so far leave."""
-    show_chart(_chart(result), "worth_live")
+    show_chart(_chart(result, more=True), "worth_live")
 
 
-def _chart(result: Defended) -> go.Figure:
+def _chart(result: Defended, more: bool = False) -> go.Figure:
     draw = figures.worth if result.detection is None else figures.shares
-    return draw(result.trials, result.y)
+    return draw(result.trials, result.y, more)
 
 
 def sentence(setup: Setup, result: Defended) -> str:
