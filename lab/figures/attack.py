@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -103,7 +105,15 @@ def _colours(classes: Sequence[int], clean: int, attacked: int, target: int | No
     return {k: fixed[k] if k in fixed else next(spare) for k in classes}
 
 
-def line(result: Line, classes: Sequence[str], norm: str, target: int | None = None, count: int = 4) -> go.Figure:
+def line(
+    result: Line,
+    classes: Sequence[str],
+    norm: str,
+    target: int | None = None,
+    iterates: Mapping[int, float] = MappingProxyType({}),
+    chosen: int | None = None,
+    count: int = 4,
+) -> go.Figure:
     """Logits along the attack's direction, with noise of the same norm as the control.
 
     Args:
@@ -111,6 +121,8 @@ def line(result: Line, classes: Sequence[str], norm: str, target: int | None = N
         classes: class names.
         norm: in which epsilon is measured.
         target: the class that the attack is to reach, always drawn.
+        iterates: by step, how far from the clean image each is; a click on one selects it, its customdata is the step.
+        chosen: the step that is looked at.
         count: how many classes besides the clean one are drawn.
     """
     unit = 255 if norm == "linf" else 1
@@ -121,7 +133,7 @@ def line(result: Line, classes: Sequence[str], norm: str, target: int | None = N
     winners = result.logits.argmax(1).unique(sorted=False).tolist()
     rivals = result.logits.amax(0).topk(min(count + 2, len(classes))).indices.tolist()
     goal = [target] if target is not None else []
-    chosen = list(dict.fromkeys([seen, final, *goal, *winners, *rivals]))[: max(count + 1, min(8, 2 + len(winners)))]
+    drawn = list(dict.fromkeys([seen, final, *goal, *winners, *rivals]))[: max(count + 1, min(8, 2 + len(winners)))]
     figure = make_subplots(
         rows=2,
         cols=1,
@@ -131,7 +143,7 @@ def line(result: Line, classes: Sequence[str], norm: str, target: int | None = N
         vertical_spacing=0.09,
         subplot_titles=["along the attack", "along random noise of the same size (control)"],
     )
-    for k, colour in _colours(chosen, seen, final, target).items():
+    for k, colour in _colours(drawn, seen, final, target).items():
         for row, logits in ((1, result.logits), (2, result.noise)):
             figure.add_scatter(
                 x=eps,
@@ -158,6 +170,26 @@ def line(result: Line, classes: Sequence[str], norm: str, target: int | None = N
                 annotation_text=text,
                 annotation_position=position,
             )
+    if iterates:
+        sizes = [size * unit for size in iterates.values()]
+        figure.add_scatter(
+            x=sizes,
+            y=[float(result.logits[:, drawn].min())] * len(sizes),
+            customdata=list(iterates),
+            mode="markers",
+            marker={
+                "symbol": "triangle-up",
+                "size": [16 if step == chosen else 11 for step in iterates],
+                "color": [ADVERSARIAL if step == chosen else CONTROL for step in iterates],
+            },
+            name="iterations of the attack",
+            hovertemplate="iteration %{customdata} has moved by %{x:.3g}<extra></extra>",
+            row=1,
+            col=1,
+        )
+    if chosen is not None and chosen in iterates:
+        label: dict[str, Any] = {"annotation_text": f"iteration {chosen:,}", "annotation_position": "bottom right"}
+        figure.add_vline(x=iterates[chosen] * unit, line={"color": ADVERSARIAL, "width": 1}, row=1, col=1, **label)
     figure.update_yaxes(title="logit")
     figure.update_xaxes(title="epsilon" + (" (n/255)" if norm == "linf" else f" ({NORM_NAMES[norm]})"), row=2)
     finish(figure, height=560, legend=True)

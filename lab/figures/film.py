@@ -73,7 +73,8 @@ def film(frames: Sequence[Frame], clean: Tensor, row: int, classes: Sequence[str
         "stops": [
             {
                 "point": place[i],
-                "text": _moment(frames[i], row, classes, kind),
+                "step": frames[i].step,
+                "text": moment(frames[i], classes, kind, row),
                 "image": data_url(frames[i].x[row], 224),
                 "perturbation": data_url(0.5 + (frames[i].x[row] - clean) * factor, 224),
             }
@@ -125,7 +126,8 @@ def _curves(frames: Sequence[Frame], row: int, kind: Kind) -> list[dict[str, Any
     return [margin, confidence, loss]
 
 
-def _moment(frame: Frame, row: int, classes: Sequence[str], kind: Kind) -> str:
+def moment(frame: Frame, classes: Sequence[str], kind: Kind, row: int = 0) -> str:
+    """What is to be told of one iterate."""
     seen, sure = classes[int(frame.predictions[row])], frame.confidence[row].item()
     moved = scaled(frame.distance[kind.norm][row].item(), kind.norm)
     spent = f", {int(frame.queries[row]):,} queries" if kind.by_queries else ""

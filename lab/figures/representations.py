@@ -170,11 +170,21 @@ def _ends(a: Tensor, b: Tensor) -> tuple[float, float]:
     return low, high if high > low else low + 1
 
 
-def follow(along: Mapping[str, tuple[Sequence[float], Sequence[float]]], axis: str) -> go.Figure:
-    """A channel's values along a way: name -> (positions, values)."""
+def follow(
+    along: Mapping[str, tuple[Sequence[float], Sequence[float]]], axis: str, chosen: float | None = None
+) -> go.Figure:
+    """A channel's values along a way: name -> (positions, values); each point's customdata is its position.
+
+    Args:
+        along: what is drawn.
+        axis: what the positions are.
+        chosen: the position that is looked at.
+    """
     figure = go.Figure()
     for (name, (x, y)), colour in zip(along.items(), (ADVERSARIAL, CONTROL), strict=False):
-        figure.add_scatter(x=list(x), y=list(y), name=name, mode="lines+markers", line_color=colour)
+        figure.add_scatter(x=list(x), y=list(y), customdata=list(x), name=name, mode="lines+markers", line_color=colour)
+    if chosen is not None:
+        figure.add_vline(x=chosen, line={"color": ADVERSARIAL, "width": 1})
     figure.update_xaxes(title=axis)
     figure.update_yaxes(title="mean activation")
     return finish(figure, height=280, legend=len(along) > 1)

@@ -1,6 +1,7 @@
 // Draws a film (see lab/figures/film.py): pictures and curves at one stop, moved by the slider, the curves or the keys.
 
 const EVERY = 350; // milliseconds that a stop is shown while playing
+const SETTLED = 600; // milliseconds after which the stop that is shown is told
 
 const short = (v, unit) =>
   v === null ? "none yet" : Number(v.toPrecision(3)).toLocaleString("en", { maximumSignificantDigits: 3 }) + unit;
@@ -50,9 +51,15 @@ function drawCurve(parent, curve, at, jump) {
   };
 }
 
-export default function ({ data, parentElement }) {
-  const told = JSON.stringify(data);
-  if (parentElement.told === told) return parentElement.stop; // the page ran again with the same film: stay where it is
+export default function ({ data, parentElement, setStateValue }) {
+  const told = JSON.stringify({ ...data, start: 0 });
+  if (parentElement.told === told) {
+    // the page ran again with the same film: stay where it is, unless another moment was chosen elsewhere
+    if (parentElement.start !== data.start) parentElement.go(data.start);
+    parentElement.start = data.start;
+    return parentElement.stop;
+  }
+  parentElement.start = data.start;
   parentElement.stop?.();
   parentElement.told = told;
   parentElement.querySelector(".player")?.remove();
@@ -66,7 +73,7 @@ export default function ({ data, parentElement }) {
   const side = make("div", stage, "curves");
   const nearest = (place) =>
     stops.reduce((best, s, i) => (Math.abs(at[s.point] - place) < Math.abs(at[stops[best].point] - place) ? i : best), 0);
-  const moves = curves.map((curve) => drawCurve(side, curve, at, (place) => go(nearest(place))));
+  const moves = curves.map((curve) => drawCurve(side, curve, at, (place) => move(nearest(place))));
   const axis = make("div", side, "axis");
   for (const text of [at[0].toLocaleString("en"), data.axis, at[at.length - 1].toLocaleString("en")]) make("span", axis, "", text);
 
@@ -79,6 +86,11 @@ export default function ({ data, parentElement }) {
 
   let now = data.start;
   let timer = null;
+  let settling = null;
+  function tell() {
+    clearTimeout(settling);
+    settling = setTimeout(() => timer || setStateValue("stop", now), SETTLED);
+  }
   function go(i) {
     now = Math.max(0, Math.min(i, stops.length - 1));
     const stop = stops[now];
@@ -89,10 +101,15 @@ export default function ({ data, parentElement }) {
     output.textContent = stop.text;
     moves.forEach((move) => move(stop.point));
   }
+  function move(i) {
+    go(i);
+    tell();
+  }
   function stop() {
     clearInterval(timer);
     timer = null;
     button.textContent = "Play";
+    tell();
   }
   function toggle() {
     if (timer) return stop();
@@ -101,18 +118,22 @@ export default function ({ data, parentElement }) {
     timer = setInterval(() => (now === stops.length - 1 ? stop() : go(now + 1)), EVERY);
   }
   button.onclick = toggle;
-  slider.oninput = () => go(Number(slider.value));
+  slider.oninput = () => move(Number(slider.value));
   stage.onclick = () => slider.focus();
   root.onkeydown = (e) => {
     const by = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1 }[e.key];
-    if (by) go(now + by);
-    else if (e.key === "Home") go(0);
-    else if (e.key === "End") go(stops.length - 1);
+    if (by) move(now + by);
+    else if (e.key === "Home") move(0);
+    else if (e.key === "End") move(stops.length - 1);
     else if (e.key === " ") toggle();
     else return;
     e.preventDefault();
   };
   go(now);
-  parentElement.stop = stop;
-  return stop;
+  parentElement.go = go;
+  parentElement.stop = () => {
+    clearInterval(timer);
+    clearTimeout(settling);
+  };
+  return parentElement.stop;
 }

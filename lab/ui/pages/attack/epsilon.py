@@ -9,8 +9,11 @@ import streamlit as st
 from lab.experiments.attack.linearity import NOISES, Line, along
 from lab.experiments.attack.run import AttackRun
 from lab.figures import attack as figures
+from lab.figures.film import moment
 from lab.progress import Progress
 from lab.ui.pages.attack.setup import NAME, UNMOVED
+from lab.ui.parts.moment import clicked, moment_of, pictured
+from lab.ui.parts.result import kind
 from lab.ui.parts.scenario import Scenario
 from lab.ui.parts.show import show_chart
 from lab.ui.shell import cache
@@ -33,8 +36,13 @@ def epsilon(scenario: Scenario, run: AttackRun) -> None:
     if line is None:
         return
     st.markdown(sentence(run, line))
-    figure = figures.line(line, run.classes, run.line_norm, run.request.target)
-    show_chart(figure, "line", prose(NAME, "Along the direction"))
+    at = {step: float(frame.distance[run.line_norm][0]) for step, frame in pictured(run).items()}
+    figure = figures.line(line, run.classes, run.line_norm, run.request.target, at, moment_of(run))
+    how = prose(NAME, "Along the direction")
+    show_chart(figure, "line", how, on_select=lambda: clicked("line", run))
+    step = moment_of(run)
+    if step is not None:
+        st.markdown(moment(pictured(run)[step], run.classes, kind(run)) + ".")
 
 
 def sentence(run: AttackRun, line: Line) -> str:

@@ -7,6 +7,7 @@ import streamlit as st
 from lab.experiments.attack.run import AttackRun
 from lab.figures.film import film
 from lab.ui.pages.attack.setup import NAME
+from lab.ui.parts.moment import choose_moment, moment_of
 from lab.ui.parts.player import show_player
 from lab.ui.parts.result import kind
 from lab.ui.parts.scenario import Scenario
@@ -20,7 +21,10 @@ def iterations(scenario: Scenario, run: AttackRun) -> None:
     if kept is None or kept[0] is not run:
         kept = run, film(run.result.frames, run.clean[0], 0, run.classes, attack)
         st.session_state["_film"] = kept
-    show_player(kept[1], "player")
+    stops = [stop["step"] for stop in kept[1]["stops"]]
+    now = moment_of(run)
+    start = stops.index(now) if now in stops else kept[1]["start"]
+    show_player(kept[1], "player", start, lambda stop: choose_moment(run, stops[stop]))
     targeted = "the largest other minus the goal's"
     rival = targeted if attack.targeted else "that of the class seen at first minus the rest"
     st.caption(

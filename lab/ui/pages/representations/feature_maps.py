@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 
 import streamlit as st
 import torch
@@ -17,6 +18,7 @@ from lab.progress import Progress
 from lab.types import TINY
 from lab.ui.pages.representations.setup import NAME, followed, pick_layer
 from lab.ui.parts.gallery import THUMB, Thumbnail, show_gallery
+from lab.ui.parts.moment import clicked, pick_moment, picture_at
 from lab.ui.parts.scenario import Scenario
 from lab.ui.parts.show import show_chart
 from lab.ui.shell import cache
@@ -37,17 +39,19 @@ def feature_maps(scenario: Scenario, result: Representation) -> None:
     if layer is None:
         return
     run = result.run
+    step = pick_moment(run, "maps")
 
     def work(progress: Progress) -> Iterator[Tensor]:
         model = cache.model(run.request.model, progress)
-        yield activations(model, torch.cat([run.clean, run.attacked]), [layer.name])[layer.name]
+        yield activations(model, torch.cat([run.clean, run.attacked, picture_at(run, step)]), [layer.name])[layer.name]
 
-    maps = answer("maps", (run, layer.name), "Computing the feature maps", work)
+    maps = answer("maps", (run, layer.name, step), "Computing the feature maps", work)
     if maps is None:
         return
-    clean, attacked = maps
+    clean, attacked, now = maps
     moved = (attacked - clean).flatten(1).norm(dim=1)
     order = moved.argsort(descending=True).tolist()
+    moved = (now - clean).flatten(1).norm(dim=1)
     share = {c: float(moved[c] / clean[c].norm().clamp(min=TINY)) for c in order}
     sheet = st.container()
     ask = Ask(NAME)
@@ -60,11 +64,12 @@ def feature_maps(scenario: Scenario, result: Representation) -> None:
         order[0],
         format_func=lambda c: f"map {c}",
     )
-    st.markdown(f"The attack changes map {channel} by **{share[channel]:.0%}** of its length.")
+    when = "The attack changes" if step is None else f"By iteration {step:,} the attack has changed"
+    st.markdown(f"{when} map {channel} by **{share[channel]:.0%}** of its length.")
     with sheet:
-        _sheet(clean, attacked, order[:SHEET], share, channel)
+        _sheet(clean, now, order[:SHEET], share, channel)
     show_chart(
-        figures.maps(clean[channel], attacked[channel]),
+        figures.maps(clean[channel], now[channel]),
         "map",
         "The same map enlarged; clean and attacked share one scale. Hover for values.",
     )
@@ -83,7 +88,13 @@ def feature_maps(scenario: Scenario, result: Representation) -> None:
         st.markdown("**Along the attack's iterations**")
         means = along.path[layer.name][:, channel].tolist()
         counted = {step: mean for step, mean in zip(along.steps, means, strict=True) if step is not None}
-        show_chart(figures.follow({"attack": (list(counted), list(counted.values()))}, "iterations"), "by_step")
+        figure = figures.follow({"attack": (list(counted), list(counted.values()))}, "iterations", step)
+        show_chart(
+            figure,
+            "by_step",
+            "A click on a point shows the maps of that iteration.",
+            on_select=partial(clicked, "by_step", run),
+        )
 
 
 def _sheet(clean: Tensor, attacked: Tensor, order: Sequence[int], share: Mapping[int, float], chosen: int) -> None:
