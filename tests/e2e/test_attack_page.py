@@ -63,14 +63,10 @@ def test_the_downloads_hold_the_result(visit: Visitor, expected: tuple[torch.Ten
 
 
 def test_the_player_scrubs_by_mouse_and_keyboard_without_the_server(visit: Visitor) -> None:
-    sent: list[object] = []
-    visit.page.on("websocket", lambda socket: socket.on("framesent", lambda frame: sent.append(frame)))
     page = visit.open("/attack?image=Tabby+cat&steps=4")
     player = page.locator(".st-key-player")
     slider, told = player.locator("input[type=range]"), player.locator("output")
     slider.wait_for()
-    page.wait_for_timeout(500)
-    asked = len(sent)
     box = player.bounding_box()
     assert box is not None
     assert box["height"] < 600, "the player fits on a screen 900 pixels high, with the tabs above it"
@@ -80,6 +76,7 @@ def test_the_player_scrubs_by_mouse_and_keyboard_without_the_server(visit: Visit
 
     last = pictures()
     expect(told).to_contain_text("Iteration 4:")
+    visit.context.set_offline(True)
     slider.focus()
     page.keyboard.press("ArrowLeft")
     expect(told).to_contain_text("Iteration 3:")
@@ -91,7 +88,31 @@ def test_the_player_scrubs_by_mouse_and_keyboard_without_the_server(visit: Visit
     assert pictures() == last
     player.locator(".area").first.click(position={"x": 1, "y": 20})
     expect(told).to_contain_text("Iteration 0:")
-    assert len(sent) == asked
+
+
+def test_player_line_and_maps_show_the_same_iteration(visit: Visitor) -> None:
+    page = visit.open("/attack?image=Tabby+cat&steps=4")
+    told = page.locator(".st-key-player output")
+    page.locator(".st-key-player input[type=range]").focus()
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowLeft")
+    expect(told).to_contain_text("Iteration 2:")
+    page.wait_for_timeout(1500)  # the player tells where it was left
+    page.get_by_role("tab", name="Epsilon").click()
+    line = page.locator(".st-key-line")
+    expect(line).to_contain_text("iteration 2", timeout=60_000)
+    visit.rest()
+    triangle = line.locator(".points path.point").nth(3)
+    triangle.scroll_into_view_if_needed()
+    box = triangle.bounding_box()
+    assert box is not None
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2 + 1)
+    expect(line).to_contain_text("iteration 3", timeout=60_000)
+    page.get_by_role("tab", name="Iterations").click()
+    expect(told).to_contain_text("Iteration 3:", timeout=60_000)
+    page.locator("[data-testid=stSidebarNavLink]", has_text="Representations").click()
+    page.get_by_role("tab", name="Feature maps").click()
+    expect(page.locator(".st-key-result")).to_contain_text("By iteration 3 the attack has changed", timeout=60_000)
 
 
 def test_back_takes_one_press_and_brings_the_settings_and_the_tab(visit: Visitor) -> None:

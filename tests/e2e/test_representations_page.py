@@ -41,6 +41,8 @@ def test_a_photograph_is_followed_through_the_network(visit: Visitor) -> None:
     wanted = pictures_of(attacked[order], shared=True, signed=False, ends=ends)
     maps = page.locator(".st-key-maps .gallery button")
     expect(maps).to_have_count(32, timeout=60_000)
+    for k in (0, 5):  # the stage before had as many
+        expect(maps.nth(k)).to_contain_text(f"map {int(order[k])}:", timeout=60_000)
     for k in (0, 5):
         source = maps.nth(k).locator("img").evaluate("i => i.src")
         shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(source.partition(",")[2]))).convert("RGB"))

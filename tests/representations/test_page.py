@@ -161,3 +161,21 @@ def run() -> AttackRun:
     data, model = lab.load_data("mnist").rows([4]), lab.load_model("mnist/cnn")
     request = Request("mnist/cnn", "mnist", "4", "fgsm", {"eps": 0.3})
     return run_attack(request, model, data.x, model.card.classes)
+
+
+def test_the_maps_of_an_iteration_are_those_of_its_picture() -> None:
+    at = tab(page(), "Feature maps")
+    model, data, _ = attacked()
+    traced = lab.attack("bim", model, data.x, data.y, eps="52/255", trace=16)
+    steps = [frame.step for frame in traced.frames if len(frame.x)]
+    slider = at.select_slider(key="_maps_moment")
+    assert slider.value is None
+    assert slider.options == [f"{step:,}" for step in steps[:-1]] + ["the result"]
+    chosen = steps[2]
+    slider.set_value(chosen)
+    settle(at)
+    name, channel = at.selectbox(key="representations_map_stage").value, at.selectbox(key="representations_channel").value
+    pictures = torch.cat([data.x, next(f.x for f in traced.frames if f.step == chosen)])
+    clean, now = activations(model, pictures, [name])[name][:, channel]
+    share = float((now - clean).norm() / clean.norm())
+    assert f"By iteration {chosen} the attack has changed map {channel} by **{share:.0%}**" in texts(at)
