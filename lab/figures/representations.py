@@ -25,6 +25,8 @@ WIDTH = 320
 """Pixels that a sheet is wide at most, unless its maps are very large."""
 SYMBOLS = ("circle", "square", "diamond", "cross", "x", "triangle-up", "triangle-down", "pentagon", "star", "hexagram")
 """Of classes, which like colours alone would not tell apart."""
+WIDE, HIGH = 0.024, 0.045
+"""The room that a letter of a name takes in a chart on a narrow screen, and a line, in parts of its sides."""
 NAMED_LAYERS = 12
 """Layers whose kinds are written at an axis; of more, only the numbers."""
 
@@ -280,7 +282,7 @@ def embedding(found: Embedding, labels: Sequence[int], classes: Sequence[str]) -
             hovertemplate="%{customdata}<extra></extra>",
         )
     if len(present) > len(palette):
-        places = _free(found.points, labels)
+        places = _free(found.points, labels, classes)
         figure.add_scatter(
             x=[x for x, _ in places.values()],
             y=[y for _, y in places.values()],
@@ -306,13 +308,14 @@ def embedding(found: Embedding, labels: Sequence[int], classes: Sequence[str]) -
     return figure.update_layout(margin={"t": 84})
 
 
-def _free(points: Tensor, labels: Sequence[int]) -> dict[int, tuple[float, float]]:
+def _free(points: Tensor, labels: Sequence[int], classes: Sequence[str]) -> dict[int, tuple[float, float]]:
     """Places above the dots [N,2] of a label where its name covers no other; labels without such are left out."""
     width, height = (points.amax(0) - points.amin(0)).tolist()
     places: dict[int, tuple[float, float]] = {}
     for label in sorted(set(labels)):
         own = points[[i for i, other in enumerate(labels) if other == label]]
         x, y = float(own[:, 0].median()), float(own[:, 1].max())
-        if all(abs(x - a) > 0.15 * width or abs(y - b) > 0.06 * height for a, b in places.values()):
+        room = {other: WIDE * width * (len(classes[label]) + len(classes[other])) / 2 for other in places}
+        if all(abs(x - a) > room[k] or abs(y - b) > HIGH * height for k, (a, b) in places.items()):
             places[label] = x, y
     return places

@@ -35,6 +35,26 @@ def outward(low: float, high: float) -> list[float]:
     return [step * first, step * max(first + 1, math.ceil(high / step))]
 
 
+def larger(figure: go.Figure, factor: float) -> go.Figure:
+    """The same chart with all its text, the room for it, and its height enlarged; its curves stay as they are."""
+
+    def walk(part: Any, name: str = "") -> None:
+        if isinstance(part, dict):
+            for key, value in part.items():
+                if (key == "size" and name.endswith("font")) or (name == "margin" and isinstance(value, int | float)):
+                    part[key] = factor * value
+                else:
+                    walk(value, key)
+        elif isinstance(part, list | tuple):
+            for each in part:
+                walk(each, name)
+
+    plain = figure.to_plotly_json()
+    walk(plain)
+    made = go.Figure(plain)
+    return made.update_layout(height=factor * figure.layout.height if figure.layout.height else None)
+
+
 def finish(figure: go.Figure, *, height: int, title: str = "", legend: bool = False, **layout: Any) -> go.Figure:
     """The shared look: title on the left, room for direct labels, a legend only where asked."""
     figure.update_layout(

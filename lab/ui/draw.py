@@ -10,6 +10,7 @@ from lab.ui.pages.catalog import PAGES
 from lab.ui.pages.overview.page import PAGE as OVERVIEW
 from lab.ui.parts.shared import draw_preview, draw_shared
 from lab.ui.shell.links import renew
+from lab.ui.shell.look import draw_size
 from lab.ui.shell.say import attempt
 from lab.ui.shell.server import TITLE
 
@@ -28,3 +29,4 @@ def draw() -> None:
         draw_shared(offered[chosen].attacks)
     chosen.run()
     draw_preview()
+    draw_size()

@@ -13,8 +13,9 @@ from PIL import Image
 from torch import Tensor
 
 from lab.figures.pictures import enlarge
-from lab.figures.style import CONFIG
+from lab.figures.style import CONFIG, larger
 from lab.images import bytes_of
+from lab.ui.shell.look import LARGER, is_large
 from lab.ui.shell.words import plain
 
 T = TypeVar("T")
@@ -48,7 +49,7 @@ def show_chart(
 ) -> None:
     """A chart across the column, one line on how to read it below; a click on a point calls `on_select`."""
     st.plotly_chart(
-        figure,
+        larger(figure, LARGER) if is_large() else figure,
         key=key,
         width="stretch",
         config=CONFIG,

@@ -29,8 +29,8 @@ class Tile:
 
 
 def show_tiles(columns: Sequence[Sequence[Tile]], zoom: float = 1) -> None:
-    """Columns of pictures of one size; where the screen is too narrow they wrap instead of shrinking."""
-    row = st.container(horizontal=True, gap="medium")
+    """Columns of pictures of one size; where the screen is too narrow they wrap, on a telephone two by two."""
+    row = st.container(horizontal=True, gap="medium", key="tiles")
     for column in columns:
         with row.container(width=shown_width(column[0].x, zoom)):
             for tile in column:

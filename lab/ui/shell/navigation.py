@@ -5,6 +5,8 @@ from __future__ import annotations
 import streamlit as st
 from streamlit.runtime.pages_manager import PagesManager
 
+from lab.ui.shell.look import draw_style
+
 ONE_ENTRY_A_PAGE = """<script>
 if (!window.labHistory) {
   window.labHistory = true;
@@ -32,6 +34,7 @@ it keeps the settings."""
 def start() -> None:
     """Makes sure that app.py has set up the navigation, and that the browser's Back leads to the page before."""
     _always_through_app()
+    draw_style()
     st.html(ONE_ENTRY_A_PAGE, unsafe_allow_javascript=True)
 
 

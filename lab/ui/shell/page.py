@@ -247,8 +247,8 @@ def run_button(wanted: S | None, slot: str, label: str, drop: Callable[[S], None
         drop: forgets what was computed for a setup.
     """
     with st.sidebar:
-        pressed = st.button(label, type="primary", key="run", width="stretch", disabled=wanted is None)
         live = st.toggle("Run at every change", key="live", persist_state="session")
+        pressed = st.button(label, type="primary", key="run", width="stretch", disabled=wanted is None)
     applied: S | None = st.session_state.get(f"_applied_{slot}")
     changed = wanted is not None and applied is not None and wanted != applied
     if changed and not (pressed or live):

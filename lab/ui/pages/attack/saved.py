@@ -30,9 +30,9 @@ def saved(scenario: Scenario, run: AttackRun) -> None:
     rows = [
         {
             "saved as": file.name,
+            "goal": "reached" if file.success else "not reached",
             "the model sees": _seen(file.logits, run.classes),
             "in the clean picture saved so": _seen(file.clean, run.classes),
-            "goal": "reached" if file.success else "not reached",
             "largest change": f"{file.linf * 255:.3g}/255",
             "size": f"{len(file.data):,} bytes" if file.data else "",
         }

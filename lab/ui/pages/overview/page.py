@@ -18,8 +18,8 @@ from lab.models.cards import REFERENCE_EPS, Card
 from lab.models.catalog import is_here
 from lab.types import Access
 from lab.ui.pages.catalog import PAGES
-from lab.ui.parts.show import TILE, show_image
-from lab.ui.parts.tiles import tiles
+from lab.ui.parts.tiles import Tile
+from lab.ui.parts.viewer import show_pictures
 from lab.ui.shell.links import link_to
 from lab.ui.shell.page import Page
 from lab.ui.shell.prose import prose
@@ -49,15 +49,14 @@ def example() -> None:
     )
     captions = {
         "clean": ("Clean", f"{clean['name']}, {clean['confidence']:.0%}"),
-        "perturbation": ("Perturbation", f"amplified {record['amplified']:.0f} times"),
         "attacked": ("Adversarial", f"{attacked['name']}, {attacked['confidence']:.0%}"),
+        "perturbation": ("Perturbation", f"amplified {record['amplified']:.0f} times"),
     }
-    for tile, (file, (title, caption)) in zip(tiles(3, TILE), captions.items(), strict=True):
-        with tile:
-            st.markdown(f"**{title}**")
-            with Image.open(ASSETS / "overview" / f"{file}.png") as picture:
-                show_image(from_picture(picture)[0], f"{title}: {caption}")
-            st.caption(caption)
+    shown = []
+    for file, (title, caption) in captions.items():
+        with Image.open(ASSETS / "overview" / f"{file}.png") as picture:
+            shown.append(Tile(title, from_picture(picture)[0], caption))
+    show_pictures(shown, "example", pair=True)
     attack, steps = attacks.CATALOG[record["attack"]].name, record["params"]["steps"]
     told = prose(NAME, "The example", attack=attack, steps=steps, command=record["command"])
     st.markdown(f":small[{told}]")

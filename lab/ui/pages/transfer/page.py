@@ -71,7 +71,9 @@ def show(setup: Setup, result: Matrix) -> None:
     )
     counted = prose(NAME, "The matrix", n=result.transfer.n, of=setup.count)
     how = f"{prose(NAME, CELLS[what])} {counted}"
-    show_chart(figures.matrix(result.transfer, setup.short, what), "matrix", how, on_select=pick)
+    with st.container(key="wide"):
+        show_chart(figures.matrix(result.transfer, setup.short, what), "matrix", on_select=pick, alt=how)
+    st.caption(how)
     pairs(setup, result)
 
 
