@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from tests.support.attacks import case
 
 import lab
 from lab.attacks.catalog import find_attack
 from lab.attacks.driver import planned
 from lab.progress import Progress
+from tests.support.attacks import case
 
 
 @pytest.mark.parametrize("key", ["hopskipjump", "vmi_fgsm"])

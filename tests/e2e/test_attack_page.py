@@ -196,6 +196,20 @@ def test_a_long_attack_can_be_stopped(visit: Visitor) -> None:
     visit.rest()
 
 
+def test_a_long_attack_shows_its_picture_and_margin_as_it_goes(visit: Visitor) -> None:
+    page = visit.page
+    page.goto(visit.server + "/attack?image=Tabby+cat&attack=Carlini-Wagner+%28L2%29")
+    working = page.locator(".st-key-at_work")
+    expect(working).to_contain_text("At iteration", timeout=120_000)
+    expect(working.locator(".st-key-at_work_margin .plot-container")).to_be_visible(timeout=60_000)
+    title = working.locator(".st-key-at_work_pictures figcaption").nth(1)
+    first = title.inner_text()
+    expect(title).not_to_have_text(first, timeout=60_000)
+    page.locator(".st-key-cancel_attack button").click()
+    visit.rest()
+    expect(page.locator(".st-key-result")).to_contain_text("stopped", timeout=60_000)
+
+
 def test_a_bad_upload_is_told_and_the_result_stays(visit: Visitor) -> None:
     page = visit.open("/attack?model=Convolutional+net%2C+MNIST")
     before = visit.verdict()

@@ -75,6 +75,48 @@ def test_a_small_screen_has_the_two_that_are_compared_side_by_side(visit: Visito
     assert width == other_width > 150
 
 
+def test_run_stays_in_reach_on_a_telephone(visit: Visitor) -> None:
+    visit.page.set_viewport_size({"width": 390, "height": 844})
+    page = visit.open("/attack?model=Convolutional+net%2C+MNIST")
+    page.locator("[data-testid=stExpandSidebarButton]").click()
+    run = page.locator(".st-key-run button")
+    expect(run).to_be_in_viewport(ratio=1)
+    page.locator(".st-key-seed").scroll_into_view_if_needed()
+    expect(run).to_be_in_viewport(ratio=1)
+
+
+def test_pictures_stand_in_pairs_and_a_matrix_can_be_read_on_a_telephone(visit: Visitor) -> None:
+    visit.page.set_viewport_size({"width": 390, "height": 844})
+    page = visit.open("/defenses")
+    columns = page.locator(".st-key-tiles > div")
+    boxes = [columns.nth(k).bounding_box() for k in range(4)]
+    assert all(boxes)
+    tops, lefts = [{round(b[side]) for b in boxes if b} for side in ("y", "x")]
+    assert len(tops) == len(lefts) == 2
+    page = visit.open("/transfer")
+    matrix = page.locator(".st-key-matrix")
+    matrix.locator(".plot-container").wait_for()
+    box = matrix.bounding_box()
+    assert box is not None
+    assert box["width"] > 700, "every cell has room for its numbers"
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_large_type_enlarges_text_and_charts(visit: Visitor) -> None:
+    page = visit.open("/attack?model=Convolutional+net%2C+MNIST&large=true")
+    sizes = "all => all.map(e => parseFloat(getComputedStyle(e).fontSize))"
+    chart = page.locator(".st-key-top5")
+    chart.locator("text").first.wait_for()
+    assert min(chart.locator("text").evaluate_all(sizes)) >= 18
+    assert min(page.locator(".st-key-result p").evaluate_all(sizes)) >= 18
+    before = visit.verdict()
+    page.locator(".st-key-large label").first.click()
+    visit.rest()
+    assert "large=true" not in page.url
+    assert max(page.locator(".st-key-result [data-testid=stCaptionContainer] p").evaluate_all(sizes)) < 18
+    assert visit.verdict() == before
+
+
 def test_a_size_is_set_by_its_share_of_one(visit: Visitor) -> None:
     page = visit.open(DIGITS)
     field = page.locator(".st-key-_eps_unit input")

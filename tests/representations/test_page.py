@@ -174,7 +174,10 @@ def test_the_maps_of_an_iteration_are_those_of_its_picture() -> None:
     chosen = steps[2]
     slider.set_value(chosen)
     settle(at)
-    name, channel = at.selectbox(key="representations_map_stage").value, at.selectbox(key="representations_channel").value
+    name, channel = (
+        at.selectbox(key="representations_map_stage").value,
+        at.selectbox(key="representations_channel").value,
+    )
     pictures = torch.cat([data.x, next(f.x for f in traced.frames if f.step == chosen)])
     clean, now = activations(model, pictures, [name])[name][:, channel]
     share = float((now - clean).norm() / clean.norm())
