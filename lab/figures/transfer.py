@@ -133,8 +133,14 @@ def sweep(lines: Mapping[str, Sequence[Point]], axis: str, values: Sequence[floa
     return finish(figure, height=400, legend=True).update_layout(margin={"t": 64})
 
 
-def bars(cells: Mapping[str, Cell], highlighted: Sequence[str]) -> go.Figure:
-    """Success on one held-out model, by what the images were made on."""
+def bars(cells: Mapping[str, Cell], highlighted: Sequence[str], every: Sequence[str]) -> go.Figure:
+    """Success on one held-out model, by what the images were made on.
+
+    Args:
+        cells: what was measured, by the source's name.
+        highlighted: names of sources that stand out.
+        every: names of all sources, with those that are still to come.
+    """
     figure = go.Figure()
     figure.add_bar(
         x=[cell.success for cell in cells.values()],
@@ -151,5 +157,6 @@ def bars(cells: Mapping[str, Cell], highlighted: Sequence[str]) -> go.Figure:
         hovertemplate="%{y}: %{x:.1%}<extra></extra>",
     )
     figure.update_xaxes(title="images misclassified by the held-out model", range=[0, 1.03], tickformat=".0%")
-    figure.update_yaxes(autorange="reversed")
-    return finish(figure, height=110 + 34 * len(cells))
+    order = {"categoryorder": "array", "categoryarray": list(every), "range": [len(every) - 0.5, -0.5]}
+    figure.update_yaxes(**order, dtick=1)
+    return finish(figure, height=110 + 34 * len(every))

@@ -14,14 +14,18 @@ from lab.defenses.detect import capsules_of
 from lab.experiments.capsules.rivals import ASKED, Rivals, compare, title_of, worst_of
 from lab.experiments.clever.estimate import Estimate
 from lab.experiments.clever.score import Sampling, score
+from lab.experiments.defenses.leaderboard import Entry, Leaderboard
 from lab.experiments.robustness.curves import Robustness, evaluate
 from lab.experiments.transfer.matrix import Matrix, stream
 from lab.progress import Progress
+from lab.ui.pages.capsules.detector import caught
 from lab.ui.pages.capsules.robust import conclusion
 from lab.ui.pages.clever import page as clever
+from lab.ui.pages.defenses import leaderboard
 from lab.ui.pages.robustness import page as robustness
 from lab.ui.pages.robustness.setup import Setup, worst
 from lab.ui.pages.transfer import page as transfer
+from lab.ui.pages.transfer import sweeps
 
 DATA = lab.load_data("mnist").rows(slice(0, 24))
 MODELS = ("mnist/mlp", "mnist/softmax", "mnist/cnn_small")
@@ -150,3 +154,36 @@ def test_clever_tells_no_estimate_from_few_batches_and_linear_only_where_it_was_
     assert clever._exact(few) is None, "three batches show nothing"
     assert clever._exact(many) == pytest.approx(float(many.clever.scores[0]), rel=1e-3)
     assert torch.isfinite(many.clever.scores).all()
+
+
+def test_all_models_are_ranked_by_what_they_all_have_undergone():
+    full = {"clean": 1.0, "fgsm": 0.9, "pgd": 0.8, "transfer": 0.7}
+    entries = (
+        Entry("a", "A", full, 0.1),
+        Entry("b", "B", full | {"pgd": 0.6}, None),  # no AutoAttack: its figure would look better than A's
+        Entry("c", "C", {name: v for name, v in full.items() if name != "transfer"}, 0.0),  # the source of the transfer
+    )
+    board = Leaderboard(entries, "mnist", "mnist", 0.3, 20, "c", 0, asked=4)
+    text = leaderboard.sentence(board)
+    assert "AutoAttack" not in text
+    assert text.startswith("Of the 3 models measured so far: under the worst of FGSM, PGD-40 and images made on")
+    assert "**C** (80%) keeps most; of the others none keeps more than 70%" in text
+    assert "measured so far" not in leaderboard.sentence(replace(board, asked=3))
+    with_a_card = replace(board, entries=(entries[0], replace(entries[1], card=0.5)), asked=2)
+    assert "AutoAttack **B** (50%) keeps most; of the others none keeps more than 10%" in leaderboard.sentence(
+        with_a_card
+    )
+    begun = replace(board, entries=(entries[0], Entry("b", "B", {"clean": 1.0, "fgsm": 1.0}, None)))
+    assert leaderboard.sentence(begun).startswith("So far only **A** was measured")
+    assert leaderboard.sentence(replace(board, entries=begun.entries[1:])) == "No model was attacked to the end."
+
+
+def test_a_sweep_that_was_stopped_compares_only_what_both_attacks_have_undergone():
+    point = SimpleNamespace(targets=0.5)
+    assert sweeps._momentum({"I-FGSM": (point,), "MI-FGSM": ()})["gains"] == ""
+    assert "+0 to +0 points" in sweeps._momentum({"I-FGSM": (point,), "MI-FGSM": (point,)})["gains"]
+
+
+def test_a_detector_that_nothing_was_tried_on_is_not_said_to_be_fooled_by_nothing():
+    assert "No image fools" not in caught(SimpleNamespace(tried=(), complete=False))
+    assert "No image fools" in caught(SimpleNamespace(tried=(), complete=True))

@@ -34,7 +34,8 @@ CLEAR = 0.2
 def show(setup: Setup, result: Extraction) -> None:
     """The verdict, the rounds, and the images that were asked."""
     st.markdown(f"### {sentence(setup, result)}")
-    _lesson(result)
+    if result.complete:
+        _lesson(result)
     _chart(setup, result)
     with st.expander("Every round in numbers"):
         st.dataframe(table(result), hide_index=True, width="stretch", key="rounds_table")

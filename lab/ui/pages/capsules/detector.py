@@ -101,4 +101,6 @@ def caught(drawing: Drawing) -> str:
     if knowing is not None:
         passed = f"**{knowing.undetected:.0%}** of all images"
         verdict += f" An attacker who knows the detector gets {passed} past network and detector."
-    return verdict or "No image fools the network."
+    if verdict:
+        return verdict
+    return "No image fools the network." if drawing.complete else "No attack has been tried to its end yet."

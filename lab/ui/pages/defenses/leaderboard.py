@@ -19,11 +19,14 @@ from lab.ui.shell.ask import Ask, model_name
 from lab.ui.shell.cache import first_images
 from lab.ui.shell.page import Page
 from lab.ui.shell.prose import prose
+from lab.ui.shell.words import listed
 
 NAME = "leaderboard"
 SOURCES = {"mnist": "mnist/mlp", "fashion_mnist": "fashion_mnist/mlp"}
 """The model that the images of the transfer column are made on, to begin with."""
 COUNTS = (20, 50, 100, 200, 500)
+SPOKEN = {"transfer": "images made on another model"}
+"""Columns that are called otherwise within a sentence."""
 NEAR = 0.02
 """Shares that differ by less are called alike."""
 
@@ -97,14 +100,29 @@ def show(setup: Setup, result: Leaderboard) -> None:
 
 
 def sentence(result: Leaderboard) -> str:
-    """Who keeps something under the worst of these attacks, and how many keep nothing."""
-    kept = {e.name: min(v for v in e.values.values() if v is not None) for e in result.ranked}
+    """Who keeps most under the worst of the attacks that all these models have undergone, and what the others keep.
+
+    Of a run that was stopped, of the models that were measured to their end.
+    """
+    entries = [e for e in result.ranked if "pgd" in e.accuracies]
+    if not entries:
+        return "No model was attacked to the end."
+    alike = [
+        column
+        for column in COLUMNS
+        if all(e.values[column] is not None for e in entries if not (column == "transfer" and e.model == result.source))
+    ]
+    kept = {e.name: min(v for column in alike if (v := e.values[column]) is not None) for e in entries}
     first, *others = sorted(kept, key=lambda name: -kept[name])
+    attacks = listed([SPOKEN.get(column, COLUMNS[column]) for column in alike if column != "clean"])
+    of = "" if result.complete else f"Of the {len(kept)} models measured so far: under"
+    if not others:
+        return f"So far only **{first}** was measured: it keeps {kept[first]:.0%} under the worst of {attacks}."
     near = [name for name in others if kept[name] > kept[first] - NEAR]
     best = " and ".join(f"**{name}** ({kept[name]:.0%})" for name in (first, *near))
     rest = max((kept[name] for name in others if name not in near), default=None)
     beyond = "" if rest is None else f"; of the others none keeps more than {rest:.0%}"
-    return f"Under the worst of these attacks {best} {'keep' if near else 'keeps'} most{beyond}."
+    return f"{of or 'Under'} the worst of {attacks} {best} {'keep' if near else 'keeps'} most{beyond}."
 
 
 def table(setup: Setup, result: Leaderboard) -> None:

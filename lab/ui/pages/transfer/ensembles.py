@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import get_args
 
 import streamlit as st
@@ -54,10 +54,11 @@ def ensembles(setup: Setup, result: Matrix) -> None:
                 yield {name: row[0] for name, row in zip(made.sources, made.cells, strict=True)}
 
     label = f"Attacking the other {len(others)} models, one by one and together"
-    cells = answer("ensemble", (setup, held), label, work, lambda so_far: _draw(so_far, "ensemble_live"))
+    every = [*(names[key] for key in others), *FUSED.values()]
+    cells = answer("ensemble", (setup, held), label, work, lambda so_far: _draw(so_far, every, "ensemble_live"))
     if cells:
-        _draw(cells, "ensemble", prose(NAME, "The ensembles", held=names[held], attack=setup.method.spec.name))
+        _draw(cells, every, "ensemble", prose(NAME, "The ensembles", held=names[held], attack=setup.method.spec.name))
 
 
-def _draw(cells: Mapping[str, Cell], key: str, how: str = "") -> None:
-    show_chart(figures.bars(cells, list(FUSED.values())), key, how)
+def _draw(cells: Mapping[str, Cell], every: Sequence[str], key: str, how: str = "") -> None:
+    show_chart(figures.bars(cells, list(FUSED.values()), every), key, how)

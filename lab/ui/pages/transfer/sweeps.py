@@ -115,10 +115,10 @@ def _momentum(lines: Lines) -> Mapping[str, str]:
     """What momentum gains on the other models: in this chart, where it has both lines; on photographs, as stored."""
     figures = published("momentum")
     told = {name: f"{figures[f'{attack}: success on the models never touched'].value:.0%}" for name, attack in STORED}
-    told["measured"] = provenance("momentum")
-    if set(lines) == set(BOTH):
+    told |= {"measured": provenance("momentum"), "gains": ""}
+    if all(lines.get(name) for name in BOTH):  # a run that was stopped may have but one
         gains = [100 * (m.targets - i.targets) for i, m in zip(lines["I-FGSM"], lines["MI-FGSM"], strict=False)]
-        told["gains"] = f"{min(gains):+.0f} to {max(gains):+.0f} points"
+        told["gains"] = prose(NAME, "What momentum gains", low=f"{min(gains):+.0f}", high=f"{max(gains):+.0f}")
     return told
 
 
