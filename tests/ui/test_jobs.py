@@ -51,7 +51,7 @@ def nets() -> None:
 
     from lab.ui.shell import trained
 
-    st.session_state["_own"] = ["mnist/own-0123456789abcdef"]
+    st.session_state["_own"] = {"mnist/own-0123456789abcdef": "My: net"}
     st.text(f"{trained.mine()} {[key for key in trained.keys('mnist') if 'own' in key]}")
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 
 import pytest
 from streamlit.runtime.pages_manager import PagesManager
 from streamlit.testing.v1 import AppTest
 
+import lab
 from lab.models.catalog import CATALOG
+from lab.models.trained import add_own
 from lab.ui.pages.catalog import PAGES
 from lab.ui.pages.overview.page import PAGE as OVERVIEW
 from lab.ui.shell import links, prose
@@ -207,6 +210,44 @@ def test_a_net_of_another_session_is_named_as_that() -> None:
     assert "used instead: EfficientNet-Lite0, ImageNet" in told
     at.selectbox(key="model").set_value("mnist/softmax").run()
     assert not at.warning  # the person has chosen since
+
+
+def own_nets() -> None:
+    import streamlit as st
+
+    from lab.models import trained as models
+    from lab.ui.shell import trained
+    from lab.ui.shell.ask import Ask, tell_refused
+
+    if st.session_state.get("let_go"):
+        with models._own_lock:
+            models._own.pop(st.session_state["own"], None)
+    one, several = Ask("one"), Ask("some")
+    keys = [key for key in trained.keys("mnist") if "/cnn" in key or "/own" in key]
+    st.text(one.chosen_model("model", "Model", keys, "mnist/cnn") + " " + " ".join(several.models("mnist", ["cnn"])))
+    tell_refused()
+
+
+def test_an_own_net_that_is_kept_no_longer_is_named_and_never_replaced_in_silence() -> None:
+    net = lab.load_model("mnist/softmax")
+    key = add_own(replace(net.card, name="My: net"), net)
+    at = AppTest.from_function(own_nets, default_timeout=60)
+    at.session_state["_own"] = {key: "My: net"}
+    at.session_state["own"] = key
+    at.session_state["one_model"] = key
+    at.session_state["some_models_mnist"] = ["mnist/mlp", key]
+    at.run()
+    assert at.text[0].value == f"{key} mnist/mlp {key}"
+    assert not at.warning
+    at.session_state["let_go"] = True
+    at.run()
+    assert at.text[0].value == "mnist/cnn mnist/mlp"
+    assert [w.value for w in at.warning] == [
+        "Chosen before, but kept no longer: My: net (used instead: mnist/cnn).",
+        "Chosen before, but kept no longer: My: net (used instead: the others).",
+    ]
+    at.selectbox(key="one_model").set_value("mnist/cnn_small").run()
+    assert len(at.warning) == 1
 
 
 @pytest.mark.parametrize(("share", "number"), [(0.1, 25.5), (0.2, 51.0), (0.3, 76.5), (1.0, 255.0)])

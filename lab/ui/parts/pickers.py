@@ -128,7 +128,7 @@ def pick_model() -> Card:
     if CLICKED in st.session_state:  # before the widget is drawn
         name, value = st.session_state.pop(CLICKED)
         st.session_state[name] = value
-    key = UNPREFIXED.select(
+    key = UNPREFIXED.chosen_model(
         "model",
         "Model",
         trained.keys(),

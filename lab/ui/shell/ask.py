@@ -58,6 +58,18 @@ class Ask:
             _check(key, asked, chosen, options.get("format_func", str))
         return chosen
 
+    def chosen_model(self, name: str, label: str, keys: Sequence[str], start: str, **how: Any) -> str:
+        """One of some models, by their keys; of a net that is kept no longer, says that another takes its place."""
+        key = self.key(name)
+        held = st.session_state.get(key)
+        gone = isinstance(held, str) and trained.is_gone(held)
+        if gone:
+            st.session_state[key] = start
+        chosen = self.select(name, label, keys, start, **how)
+        if gone:
+            _note_gone(key, [str(held)], how.get("format_func", str)(chosen))
+        return chosen
+
     def select(self, name: str, label: str, options: Sequence[T], start: T, **how: Any) -> T:
         """One of many, from a list."""
         chosen: T = self._draw(st.selectbox, name, label, options, list(options).index(start), **how)
@@ -246,7 +258,7 @@ class Ask:
     def model(self, task: str, start: str, label: str = "Model", name: str | None = None, **how: Any) -> str:
         """One model of a task that is on this machine; its key."""
         keys = [key for key in trained.keys(task) if is_here(key)]
-        return self.select(name or f"model_{task}", label, keys, start, format_func=model_name, **how)
+        return self.chosen_model(name or f"model_{task}", label, keys, start, format_func=model_name, **how)
 
     def models(self, task: str, start: Collection[str], help: str | None = None) -> tuple[str, ...]:
         """Several models of a task; their keys.
@@ -256,10 +268,16 @@ class Ask:
             start: names of those chosen to begin with, without their task.
             help: what is done with them.
         """
+        offered, key = trained.keys(task), self.key(f"models_{task}")
+        held = st.session_state.get(key, [])
+        gone = [each for each in held if trained.is_gone(each)]
+        if gone:
+            st.session_state[key] = [each for each in held if each not in gone]
+            _note_gone(key, gone, "the others")
         return self.several(
             f"models_{task}",
             "Models",
-            trained.keys(task),
+            offered,
             [f"{task}/{name}" for name in start],
             format_func=lambda key: short_name(key) + ("" if is_here(key) else " (download)"),
             help=help,
@@ -305,8 +323,29 @@ def _same(asked: str, shown: str) -> bool:
         return False
 
 
+GONE = "_gone"
+"""Where the session keeps which nets were chosen and are kept no longer: their names and what is used, by widget."""
+
+
+def _note_gone(key: str, gone: Sequence[str], used: str) -> None:
+    """Notes that nets which were chosen are kept no longer."""
+    names = ", ".join(trained.name_of(each) for each in gone)
+    st.session_state.setdefault(GONE, {})[key] = names, used, st.session_state[key]
+
+
 def tell_refused() -> None:
-    """Says what the link asked for that the lab does not have, and what is used instead, as long as that is so."""
+    """Says what the link asked for that the lab does not have, and what is used instead, as long as that is so.
+
+    The same of nets that were chosen and are kept no longer.
+    """
+    gone: dict[str, tuple[str, str, Any]] = st.session_state.get(GONE, {})
+    for key, (names, used, value) in list(gone.items()):
+        if key not in st.session_state:
+            continue
+        if st.session_state[key] != value:
+            del gone[key]
+        else:
+            st.warning(f"Chosen before, but kept no longer: {names} (used instead: {used}).")
     refused: dict[str, tuple[str, str, Any]] = st.session_state.get(REFUSED, {})
     for key, (_, _, used) in list(refused.items()):
         if key in st.session_state and st.session_state[key] != used:  # the person has chosen since

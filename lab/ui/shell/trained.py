@@ -43,9 +43,20 @@ def keep(details: Mapping[str, Any], net: nn.Module) -> str:
         number += 1
         name = f"{plain} ({number})"
     key = add_own(card_of({**details, "name": name}), net)
-    _saved().append(key)
+    _saved()[key] = name
     return key
 
 
-def _saved() -> list[str]:
-    return cast("list[str]", st.session_state.setdefault("_own", []))
+def is_gone(key: str) -> bool:
+    """Whether a key is that of an own model which this session has saved, and which is kept no longer."""
+    return key in _saved() and not is_own(key)
+
+
+def name_of(key: str) -> str:
+    """What one of this session's own models is called, also where it is kept no longer."""
+    return _saved().get(key, key)
+
+
+def _saved() -> dict[str, str]:
+    """The names of all models that this session has kept, by key."""
+    return cast("dict[str, str]", st.session_state.setdefault("_own", {}))

@@ -160,7 +160,7 @@ def _take_preset() -> None:
 
 def _local(ask: Ask) -> tuple[str, str]:
     """Draws the choice of a model; its key and its task."""
-    key = ask.select(
+    key = ask.chosen_model(
         "oracle",
         "Model",
         [key for task in SMALL for key in trained.keys(task)],

@@ -111,7 +111,7 @@ def choose(ask: Ask) -> Setup:
         50,
         help="The first images of the set, for “More robust?” and “Detector”.",
     )
-    rival = ask.select(
+    rival = ask.chosen_model(
         f"rival_{task}",
         "Compared with",
         [key for key in trained.keys(task) if not key.endswith("/capsnet")],

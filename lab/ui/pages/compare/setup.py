@@ -94,7 +94,7 @@ def _other_model(ask: Ask, subject: Subject) -> Subject:
     """Draws the choice of the model of B; the same picture, as that model sees it."""
     task = subject.card.task
     others = [key for key in trained.keys(task) if key != subject.model and is_here(key)]
-    chosen = ask.select(
+    chosen = ask.chosen_model(
         f"b_model_{task}",
         "Model B",
         [SAME, *others],

@@ -149,7 +149,7 @@ def _model(ask: Ask, task: str, defense: str) -> str:
     drawing = defense == "reconstruction"
     offered = [key for key in trained.keys(task) if is_here(key) and (not drawing or key.endswith("/capsnet"))]
     start = f"{task}/{NETS[task]}"
-    return ask.select(
+    return ask.chosen_model(
         f"model_{task}_{drawing}",
         "Model",
         offered,
