@@ -15,10 +15,12 @@ from lab.attacks.catalog import CATALOG
 from lab.experiments.attack.linearity import along
 from lab.experiments.transfer.matrix import stream
 from lab.figures import attack, transfer
-from lab.figures.attack import against_passes, scaled
+from lab.figures.attack import against_passes, scaled, top_classes
 from lab.figures.film import Kind, best_so_far, film
 from lab.figures.formulas import SYMBOLS, letters, printed
 from lab.figures.pictures import amplify, enlarge
+from lab.figures.representations import HIGH, WIDE, _free
+from lab.figures.style import TEXT, larger, outward
 from lab.images import bytes_of
 from lab.types import Frame
 from tests.support.nets import Small, images
@@ -148,3 +150,39 @@ def test_a_step_is_printed_in_its_norm() -> None:
     assert "sign" in printed(formula, "linf")
     assert r"\rVert_2" in printed(formula, "l2")
     assert "sign" not in printed(formula, "l2")
+
+
+def test_a_measured_size_is_told_in_255ths_in_three_digits() -> None:
+    assert scaled(0.479 / 255, "linf") == "0.479/255"
+    assert scaled(4 / 255, "linf") == "4/255"
+
+
+def test_axes_that_grow_end_on_round_numbers_and_stay() -> None:
+    assert outward(0, 99) == [0, 100]
+    low, high = outward(-3.2, 12.1)
+    assert low <= -3.2
+    assert high >= 12.1
+    assert [low, high] == outward(-4.1, 13.5), "the same, while what it shows grows a little"
+    assert outward(0, 0)[1] > 0
+
+
+def test_a_chart_for_a_projector_has_larger_text_and_the_same_curves() -> None:
+    figure = top_classes(torch.tensor([0.9, 0.1]), torch.tensor([0.2, 0.8]), ("cat", "dog"))
+    large = larger(figure, 1.5)
+    assert large.layout.font.size == 1.5 * figure.layout.font.size == 1.5 * TEXT
+    assert large.layout.xaxis.tickfont.size == 1.5 * TEXT
+    assert large.layout.height == 1.5 * figure.layout.height
+    assert large.data[0].textfont.size == 1.5 * figure.data[0].textfont.size
+    assert [t.x for t in large.data] == [t.x for t in figure.data]
+
+
+def test_names_in_the_embedding_do_not_overlap() -> None:
+    classes = tuple(f"a rather long name {k}" for k in range(12))
+    points = torch.tensor([[k % 4, k // 4] for k in range(12)], dtype=torch.float)
+    places = _free(points, range(12), classes)
+    assert 0 < len(places) < 12
+    width, height = 3.0, 2.0
+    at = list(places.values())
+    for k, (x, y) in enumerate(at):
+        for a, b in at[:k]:
+            assert abs(x - a) > WIDE * width * len(classes[0]) or abs(y - b) > HIGH * height
