@@ -282,5 +282,7 @@ def test_what_is_not_complete_says_so_beside_the_result_and_the_files() -> None:
 
 
 def test_every_page_has_its_title_and_what_it_is_for() -> None:
+    at = open_page("defenses")
+    assert any("**Defenses · Transform or detect**" in c.value for c in at.caption)
     at, page = open_page("transfer"), next(p for p in PAGES if p.name == "transfer")
     assert f"{page.icon} **Transfer**  \n{page.about}" in [c.value for c in at.caption]

@@ -125,8 +125,12 @@ class Page(Generic[S, R]):
         start()
         st.session_state[PAGE] = self.name
         if self.body is None:
-            st.caption(f"{self.icon} **{self.title}**  \n{self.about}")
+            self.head()
         self.draw_within(ask)
+
+    def head(self, of: str = "") -> None:
+        """The page's name, or that of a view `of` a page, and one sentence of what it is for."""
+        st.caption(f"{self.icon} **{of}{self.title}**  \n{self.about}")
 
     def draw_within(self, ask: Ask | None = None) -> None:
         """Draws the page as a view of another, which has called `start`."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import streamlit as st
+
 from lab.ui.pages.defenses.guards.page import PAGE as GUARDS
 from lab.ui.pages.defenses.leaderboard import PAGE as LEADERBOARD
 from lab.ui.pages.defenses.smoothing import PAGE as SMOOTHING
@@ -20,7 +22,10 @@ VIEWS: Mapping[str, Page[Any, Any]] = {page.title: page for page in (GUARDS, SMO
 
 def views() -> None:
     """Draws the switch, and the view that is chosen."""
+    place = st.container()
     chosen = Ask(NAME).segment("view", "View", VIEWS, GUARDS.title, label_visibility="collapsed", width="content")
+    with place:
+        VIEWS[chosen].head("Defenses · ")
     VIEWS[chosen].draw_within()
 
 
