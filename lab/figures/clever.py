@@ -122,7 +122,7 @@ def convergence(counts: Sequence[int], scores: Sequence[float], norm: str, best:
             y=[None],
             mode="lines",
             line={"color": ADVERSARIAL, "dash": "dash"},
-            name=f"smallest distance of an attack: {written(best, norm)}",
+            name=f"smallest distance that an attack found: {written(best, norm)}",
         )
     unit = " (n/255)" if norm == "linf" else ""
     figure.update_xaxes(title="batches", type="log", tickvals=list(counts), ticktext=[str(c) for c in counts])

@@ -64,7 +64,7 @@ def worth(trials: Sequence[Trial], y: Tensor, more: bool = False) -> go.Figure:
             hoverinfo="skip",
         )
     _room_for_all(figure, more)
-    figure.update_yaxes(title="images classed right", range=[0, 1.12], tickformat=".0%")
+    figure.update_yaxes(title="images classified correctly", range=[0, 1.12], tickformat=".0%")
     return finish(figure, height=400, legend=True, barmode="group", scattermode="group").update_layout(margin={"t": 40})
 
 
@@ -78,9 +78,9 @@ def shares(trials: Sequence[Trial], y: Tensor, more: bool = False) -> go.Figure:
     """
     figure, names = go.Figure(), [ATTACKERS[t.attacker] for t in trials]
     parts = (
-        ("let in and classed right", CLEAN, [((t.seen == y) & ~t.flagged) for t in trials]),
+        ("accepted and classified correctly", CLEAN, [((t.seen == y) & ~t.flagged) for t in trials]),
         ("rejected", CONTROL, [t.flagged for t in trials]),
-        ("let in and classed wrong", ADVERSARIAL, [((t.seen != y) & ~t.flagged) for t in trials]),
+        ("accepted and misclassified", ADVERSARIAL, [((t.seen != y) & ~t.flagged) for t in trials]),
     )
     for name, colour, masks in parts:
         values = [float(mask.double().mean()) for mask in masks]
@@ -172,7 +172,7 @@ def certified(
     )
     furthest = max([cap, *(r for points in empirical.values() for r, _ in points)])
     figure.update_xaxes(title="L2 radius", range=[-0.02 * furthest, 1.05 * furthest])
-    figure.update_yaxes(title="images classed right", range=[0, 1.03], tickformat=".0%")
+    figure.update_yaxes(title="images classified correctly", range=[0, 1.03], tickformat=".0%")
     return finish(figure, height=400, legend=True).update_layout(margin={"t": 60})
 
 

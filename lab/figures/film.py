@@ -130,5 +130,6 @@ def moment(frame: Frame, classes: Sequence[str], kind: Kind, row: int = 0) -> st
     """What is to be told of one iterate."""
     seen, sure = classes[int(frame.predictions[row])], frame.confidence[row].item()
     moved = scaled(frame.distance[kind.norm][row].item(), kind.norm)
-    spent = f", {int(frame.queries[row]):,} queries" if kind.by_queries else ""
+    queries = int(frame.queries[row])
+    spent = f", {queries:,} quer{'y' if queries == 1 else 'ies'}" if kind.by_queries else ""
     return f"Iteration {frame.step:,}{spent}: {seen} ({sure:.0%}), moved by {moved}"

@@ -265,7 +265,7 @@ def embedding(found: Embedding, labels: Sequence[int], classes: Sequence[str]) -
     present = sorted(set(labels))
     palette = (CLEAN, TARGET, *OTHERS, "#332288", "#882255")
     if len(present) > len(palette):
-        groups = {"pictures; the class is under the pointer": (list(range(len(labels))), CONTROL)}
+        groups = {"pictures; hover for the class": (list(range(len(labels))), CONTROL)}
     else:
         groups = {
             classes[k]: ([i for i, label in enumerate(labels) if label == k], colour)
@@ -297,10 +297,10 @@ def embedding(found: Embedding, labels: Sequence[int], classes: Sequence[str]) -
         x=found.path[:, 0].tolist(),
         y=found.path[:, 1].tolist(),
         mode="lines+markers",
-        name="the attack's way",
+        name="the attack's path",
         line={"color": ADVERSARIAL, "width": 3},
         marker={"size": [12, *[5] * (len(found.path) - 2), 14], "symbol": [*["circle"] * (len(found.path) - 1), "x"]},
-        hovertemplate="picture %{pointNumber}<extra>the attack's way</extra>",
+        hovertemplate="picture %{pointNumber}<extra>the attack's path</extra>",
     )
     figure.update_xaxes(title=f"first direction ({found.explained[0]:.0%} of the variance)", zeroline=False)
     figure.update_yaxes(title=f"second ({found.explained[1]:.0%})", zeroline=False)

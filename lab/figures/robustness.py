@@ -32,6 +32,6 @@ def curves(outcomes: Sequence[Outcome], names: Mapping[str, str], attacks: Mappi
     norm = NORM_NAMES[outcomes[0].norm] if outcomes else ""
     top = max((255 if pixels else 1) * eps for o in outcomes for eps in o.eps) if outcomes else 1
     figure.update_xaxes(title=f"epsilon, {norm}" + (" (n/255)" if pixels else ""), range=[-0.02 * top, 1.02 * top])
-    figure.update_yaxes(title="images classed right", range=[0, 1.03], tickformat=".0%")
+    figure.update_yaxes(title="images classified correctly", range=[0, 1.03], tickformat=".0%")
     lines = 22 * ((len(names) * len(attacks) + 1) // 2)  # with those to come, so that nothing moves when they do
     return finish(figure, height=400 + lines, legend=True).update_layout(margin={"t": 20 + lines})

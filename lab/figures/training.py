@@ -58,7 +58,7 @@ def progress(
         figure.add_annotation(text=waiting, x=0.5, y=0.5, xref="paper", yref="paper", showarrow=False, font_size=18)
     ticks = {"dtick": 1} if of <= 20 else {}
     figure.update_xaxes(title="epoch", range=[0.7, of + 0.3], gridcolor=CONTROL, showgrid=False, **ticks)
-    figure.update_yaxes(title="held-out images classed right", range=[0, 1.03], tickformat=".0%")
+    figure.update_yaxes(title="held-out images classified correctly", range=[0, 1.03], tickformat=".0%")
     return finish(figure, height=360, legend=True).update_layout(margin={"t": 40})
 
 

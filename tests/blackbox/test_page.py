@@ -40,7 +40,7 @@ def test_the_verdict_and_the_table_say_what_the_package_measures() -> None:
     *_, last = scored(copy_oracle(oracle, first.x, 10, Substitute(rounds=1, epochs=1)), judge)
     assert "After **40 labels**" in verdict(at)
     assert f"agrees with Convolutional net, small on **{last.score.agreement:.0%}**" in verdict(at)
-    assert f"on **{last.score.fgsm:.0%}** of them" in verdict(at)
+    assert f"on **{last.score.fgsm:.0%}** of those that it classifies correctly" in verdict(at)
     assert list(table(at, "labels asked")["labels asked"]) == ["20", "40"]
 
 

@@ -126,7 +126,7 @@ def test_both_networks_under_every_attack_are_shown_as_measured(rival: str) -> N
     said = next(m.value for m in at.markdown if m.value.startswith("#### Under FGSM"))
     gaps = [(a.accuracy - b.accuracy, a, b) for a, b in zip(found[0].curve[1:], found[1].curve[1:], strict=True)]
     _, a, b = max(gaps, key=lambda g: g[0])
-    assert f"still classes **{a.accuracy:.0%}** right, the {second.card.name.lower()} {b.accuracy:.0%}" in said
+    assert f"still classifies **{a.accuracy:.0%}** correctly, *{second.card.name}* {b.accuracy:.0%}" in said
 
 
 def test_the_detector_is_told_with_the_attacker_who_knows_it() -> None:

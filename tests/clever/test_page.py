@@ -65,7 +65,7 @@ def test_an_attack_that_gets_in_under_the_score_is_told(monkeypatch: pytest.Monk
     near = Reached("fmn", 1e-3, 5)
     monkeypatch.setattr(clever_page, "reached", lambda *args, **kwargs: iter([near]))
     at = page()
-    assert "An attack got in under the estimate" in at.error[0].value
+    assert "An attack found a smaller change than the estimate" in at.error[0].value
     assert "is too large: FMN makes it see *5* at **0.001**" in verdict(at)
 
 

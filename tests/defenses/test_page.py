@@ -53,7 +53,8 @@ def test_the_verdict_and_the_bars_are_what_the_package_measures() -> None:
     without = next(b for b in bars if b.get("name") == "without the defense")
     assert behind["y"] == kept
     assert without["y"] == [t.undefended(data.y) for t in found[:2]]
-    assert f"Bit depth keeps **{kept[1]:.0%}** of the images right under PGD at 114.75/255" in verdict(at)
+    assert f"With bit depth, the model classifies **{kept[1]:.0%}** of the images correctly" in verdict(at)
+    assert "correctly under PGD at 114.75/255" in verdict(at)
     assert f"**{kept[2]:.0%}** when they simply follow its gradient" in verdict(at)
     assert f"**{kept[-1]:.0%}** under the best attack on each" in verdict(at)
     assert kept[-1] < min(kept[1:3])
@@ -74,9 +75,9 @@ def test_one_image_is_shown_under_every_attacker_and_the_table_has_all() -> None
 def test_a_detector_shows_its_threshold_its_roc_curve_and_what_gets_past(name: str) -> None:
     at = guards(defense_mnist=name)
     assert "rejects **" in verdict(at)
-    assert "An attacker who knows it brings **" in verdict(at)
-    assert "other clean images rejected" in verdict(at)
-    assert ": rejected" in captions(at) or ": let in" in captions(at)
+    assert "An attacker who knows it gets **" in verdict(at)
+    assert "other clean images are rejected" in verdict(at)
+    assert ": rejected" in captions(at) or ": accepted" in captions(at)
     names = [[line.get("name", "") for line in json.loads(c.proto.spec)["data"]] for c in at.get("plotly_chart")]
     assert any("unaware attacker: area" in n for each in names for n in each)
 
@@ -129,7 +130,7 @@ def test_certificates_are_those_of_the_package() -> None:
     at = view(SMOOTHING, count="10", looks="200")
     data = lab.load_data("mnist").rows(slice(0, 10))
     found = certify(lab.load_model("mnist/cnn_noise"), data.x, sigma=0.5, n=200)
-    assert f"is certain to class **{found.accuracy(data.y, 0.5):.0%}** of these 10 images" in verdict(at)
+    assert f"is certain to classify **{found.accuracy(data.y, 0.5):.0%}** of these 10 images" in verdict(at)
     shown = table(at, "share, at least")
     assert len(shown) == 20  # two models
     assert torch.allclose(torch.tensor(shown["radius"][:10].tolist()), found.radius.float(), atol=1e-5)
@@ -151,7 +152,7 @@ def test_all_models_stand_beside_one_another_clean_accuracy_first() -> None:
     assert (row["Clean"], row["FGSM"], row["PGD-40"]) == (found["clean"], found["fgsm"], found["pgd"])
     assert shown["AutoAttack"].is_monotonic_decreasing
     assert "Convolutional net, trained with TRADES** (92%)" in verdict(at)
-    assert "of the others none keeps more than" in verdict(at)
+    assert "none of the others keeps more than" in verdict(at)
 
 
 def test_both_pages_tell_one_autoattack_figure() -> None:
@@ -166,4 +167,4 @@ def test_both_pages_tell_one_autoattack_figure() -> None:
 
 def test_photographs_are_defended_too() -> None:
     at = guards(task="ImageNet", count_imagenet="4", steps_imagenet="2")
-    assert "JPEG keeps **" in verdict(at)
+    assert "With JPEG, the model classifies **" in verdict(at)

@@ -90,7 +90,7 @@ def test_two_epochs_give_two_points_a_line_and_the_verdict_tells_the_last() -> N
     assert {name: len(y) for name, y in found.items()} == {"clean": 2, "under FGSM": 2, "under PGD": 2}
     (kept,) = at.session_state["_trainings"].values()
     assert found["under PGD"] == [e.validation["robust"] for e in kept.epochs]
-    assert f"**{found['clean'][1]:.0%}** of held-out images right" in verdict(at)
+    assert f"**{found['clean'][1]:.0%}** of held-out images correctly" in verdict(at)
     assert f"**{found['under PGD'][1]:.0%}** under PGD" in verdict(at)
     assert any("the first 200 of the 8,000 bundled digits" in c.value for c in at.caption)
 
@@ -164,7 +164,7 @@ def test_catastrophic_overfitting_is_told_in_words(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(session, "fit", collapsed)
     at = trained()
-    assert "After epoch 2 the net classes 80% right under FGSM, and 10% under PGD" in at.warning[0].value
+    assert "After epoch 2 the net classifies 80% correctly under FGSM, 10% under PGD" in at.warning[0].value
 
 
 def test_the_presets_set_the_rule_and_train(monkeypatch: pytest.MonkeyPatch) -> None:

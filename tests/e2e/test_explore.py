@@ -24,7 +24,7 @@ def test_a_picture_is_chosen_by_looking_and_seen_before_anything_is_run(visit: V
     expect(page.locator(".st-key-mnist_image input")).to_have_value(number)
     expect(page.locator(".st-key-preview")).to_contain_text("7 ")
     assert visit.verdict() == before
-    expect(page.locator("[data-testid=stMain]")).to_contain_text("the result below is of those before")
+    expect(page.locator("[data-testid=stMain]")).to_contain_text("the result below belongs to the previous ones")
     assert f"mnist_image={number}" in page.url
 
 

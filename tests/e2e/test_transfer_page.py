@@ -13,7 +13,7 @@ pytestmark = pytest.mark.e2e
 def test_a_click_on_a_cell_shows_the_images_behind_it(visit: Visitor) -> None:
     page = visit.open("/transfer?transfer_count=20&transfer_steps=3")
     result = page.locator(".st-key-result")
-    expect(result).to_contain_text("that all of these models class right, of 20", timeout=90_000)
+    expect(result).to_contain_text("that all of these models classify correctly count, ", timeout=90_000)
     visit.rest()
     box = page.locator(".st-key-matrix .nsewdrag").first.bounding_box()
     assert box is not None

@@ -56,7 +56,7 @@ def test_a_link_restores_the_attack_and_the_profile_is_that_of_the_package() -> 
         ("Feature maps", "maps that the attack changes most"),
         ("Units and directions", "share their commonest class"),
         ("Attribution", "what speaks for"),
-        ("Instability", "The product of all 5 norms"),
+        ("Instability", "the norms of all layers (here 5)"),
         ("Embedding", "Every dot is a picture"),
         ("Take away", "from lab.experiments.representations.activations import depth"),
     ],

@@ -56,9 +56,9 @@ def test_a_model_that_seems_robust_is_named_beside_what_autoattack_leaves() -> N
     kept = next(o for o in expected() if (o.model, o.attack) == (KEYS[1], "fgsm")).at(0.3).accuracy
     assert kept > 0.9
     name = lab.load_model(KEYS[1]).card.name
-    assert f"*{name}* still classes **{kept:.0%}** right" in verdict(at)
+    assert f"*{name}* still classifies **{kept:.0%}** correctly" in verdict(at)
     assert f"*{name}* keeps {kept:.0%} here and 0% under AutoAttack" in verdict(at)
-    assert "Fully connected net, 100-100* still classes **0%** right" in verdict(at)
+    assert "Fully connected net, 100-100* still classifies **0%** correctly" in verdict(at)
 
 
 def test_the_model_that_looks_best_is_questioned_first() -> None:

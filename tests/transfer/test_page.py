@@ -50,7 +50,7 @@ def test_the_verdict_and_the_files_say_what_the_package_measures() -> None:
     at, found = page(), expected()
     others = [found.cells[s][t].success for s in range(3) for t in range(3) if s != t]
     assert f"fool another model **{sum(others) / 6:.0%}** of the time" in verdict(at)
-    assert f"The {found.n} images that all of these models class right, of 20" in texts(at)
+    assert f"images that all of these models classify correctly count, {found.n} of 20" in texts(at)
     figure = json.loads(at.get("plotly_chart")[0].proto.spec)
     shown = torch.tensor(figure["data"][0]["z"])
     assert torch.allclose(shown, found.success, atol=1e-6)
@@ -91,7 +91,7 @@ def test_what_the_cells_show_can_be_changed() -> None:
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("What makes it transfer", "mean over the other 2"),
+        ("What makes it transfer", "number of these models: 2"),
         ("Ensembles", "made without it"),
         ("Maxout, softmax, RBF", "the same wrong class"),
         ("Disjoint training sets", "FC100-100-10' learned from the other half"),

@@ -257,7 +257,7 @@ def test_what_follows_from_something_stopped_waits_for_a_click() -> None:
     at.run()
     assert began == ["main"]
     assert at.text[0].value == "a part, None"
-    assert "Not begun, as this page was stopped: measuring more." in [i.value for i in at.info]
+    assert "Not started, because this page was stopped: measuring more." in [i.value for i in at.info]
     at.button(key="begin_more").click().run()
     until(at, lambda: at.text[0].value == "a part, more")
 

@@ -130,9 +130,9 @@ def test_another_data_set_brings_its_own_epsilon_and_target() -> None:
 @pytest.mark.parametrize(
     ("tab", "marker"),
     [
-        ("Epsilon", "class changes at first"),
+        ("Epsilon", "class first changes"),
         ("Saved as a file", "A PNG rounds every value"),
-        ("Take away", "The Python that computes this"),
+        ("Take away", "The Python code that computes this"),
         ("How it works", "Adversarial Examples in the Physical World"),
         ("Perturbation", "Spectrum"),
         ("Decision plane", "Every cell is a picture"),
@@ -238,7 +238,7 @@ def test_the_line_tells_change_of_class_and_goal_apart() -> None:
     at = at.switch_page("pages/attack.py")
     at.session_state["attack_tabs"] = "Epsilon"
     settle(at)
-    assert re.search(r"class changes at first at .*, and the goal, \*3\*, is reached (at|nowhere)", texts(at))
+    assert re.search(r"class first changes at .*, and the goal, \*3\*, is reached (at|nowhere)", texts(at))
     assert "reach the goal" in texts(at)
 
 

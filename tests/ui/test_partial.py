@@ -76,7 +76,7 @@ def test_a_norm_in_which_the_cards_say_nothing_is_told():
     text = robustness.sentence(setup, Robustness(outcomes, tuple(DATA.ids), "mnist", 0, asked=1))
     assert "under PGD" in text
     assert "masked" in text
-    assert "L∞ only" in text
+    assert "only for L∞" in text
 
 
 def test_transfer_names_the_sources_that_were_attacked():
@@ -146,7 +146,7 @@ def test_clever_tells_no_estimate_from_few_batches_and_linear_only_where_it_was_
         text = clever.sentence(asked, estimate)
         assert clever._exact(estimate) is None, "it is not linear"
         if done < 10:
-            assert text == f"No estimate from {done} of 20 batches: that takes 10 at least."
+            assert text == f"No estimate from {done} of 20 batches: it takes at least 10."
         else:
             assert text.startswith("CLEVER estimates") is found.complete
             assert found.complete or text.startswith(f"From the first {done} of 20 batches, CLEVER")
@@ -166,12 +166,13 @@ def test_all_models_are_ranked_by_what_they_all_have_undergone():
     board = Leaderboard(entries, "mnist", "mnist", 0.3, 20, "c", 0, asked=4)
     text = leaderboard.sentence(board)
     assert "AutoAttack" not in text
-    assert text.startswith("Of the 3 models measured so far: under the worst of FGSM, PGD-40 and images made on")
-    assert "**C** (80%) keeps most; of the others none keeps more than 70%" in text
+    assert text.startswith("Of the 3 models measured so far, under the worst of FGSM, PGD-40 and images made on")
+    assert "**C** (80%) keeps the most accuracy; none of the others keeps more than 70%" in text
     assert "measured so far" not in leaderboard.sentence(replace(board, asked=3))
     with_a_card = replace(board, entries=(entries[0], replace(entries[1], card=0.5)), asked=2)
-    assert "AutoAttack **B** (50%) keeps most; of the others none keeps more than 10%" in leaderboard.sentence(
-        with_a_card
+    assert (
+        "AutoAttack **B** (50%) keeps the most accuracy; none of the others keeps more than 10%"
+        in leaderboard.sentence(with_a_card)
     )
     begun = replace(board, entries=(entries[0], Entry("b", "B", {"clean": 1.0, "fgsm": 1.0}, None)))
     assert leaderboard.sentence(begun).startswith("So far only **A** was measured")

@@ -131,10 +131,10 @@ def test_changed_settings_wait_for_run_and_a_link_is_then_not_theirs() -> None:
     assert "settings have changed" in text(at)
     at.session_state["sample_tabs"] = "Take away"
     at.run()
-    assert [c.value for c in at.caption if "the link would be theirs" in c.value]
+    assert [c.value for c in at.caption if "the link would give the new ones" in c.value]
     at.button(key="run").click().run()
     assert "### counted 4" in text(at)
-    assert not [c.value for c in at.caption if "the link would be theirs" in c.value]
+    assert not [c.value for c in at.caption if "the link would give the new ones" in c.value]
 
 
 def test_settings_that_do_not_work_are_told_in_a_sentence() -> None:
@@ -142,7 +142,7 @@ def test_settings_that_do_not_work_are_told_in_a_sentence() -> None:
     at.query_params["sample_n"] = "9"
     at.run()
     assert "Nine is too many." in text(at)
-    assert "Choose settings that work" in text(at)
+    assert "These settings cannot be used" in text(at)
     assert at.button(key="run").disabled
 
 
@@ -206,7 +206,7 @@ def test_an_old_link_s_sizes_and_names_are_renewed() -> None:
 def test_a_net_of_another_session_is_named_as_that() -> None:
     at = open_page("attack", model="My: small net, MNIST")
     (told,) = [w.value for w in at.warning]
-    assert "saved in another session or is kept no longer" in told
+    assert "saved in another session or is no longer kept" in told
     assert "used instead: EfficientNet-Lite0, ImageNet" in told
     at.selectbox(key="model").set_value("mnist/softmax").run()
     assert not at.warning  # the person has chosen since
@@ -243,8 +243,8 @@ def test_an_own_net_that_is_kept_no_longer_is_named_and_never_replaced_in_silenc
     at.run()
     assert at.text[0].value == "mnist/cnn mnist/mlp"
     assert [w.value for w in at.warning] == [
-        "Chosen before, but kept no longer: My: net (used instead: mnist/cnn).",
-        "Chosen before, but kept no longer: My: net (used instead: the others).",
+        "Chosen before, but no longer kept: My: net (used instead: mnist/cnn).",
+        "Chosen before, but no longer kept: My: net (used instead: the others).",
     ]
     at.selectbox(key="one_model").set_value("mnist/cnn_small").run()
     assert len(at.warning) == 1

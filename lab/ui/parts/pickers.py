@@ -198,7 +198,14 @@ def _placed(card: Card, dataset: str, image: str, label: int | None, picture: Im
     if min(width, height) and max(width, height) > LONG * min(width, height):
         way = "left to right" if width > height else "top to bottom"
         place = UNPREFIXED.number(
-            "window", f"Window, {way}", 0, 1, MIDDLE, step=0.05, format="%g", help="Which part of the picture is seen."
+            "window",
+            f"Window, {way}",
+            0,
+            1,
+            MIDDLE,
+            step=0.05,
+            format="%g",
+            help="Which part of the picture the model sees.",
         )
 
     def fit(other: Card) -> Tensor:

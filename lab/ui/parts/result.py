@@ -119,7 +119,7 @@ def verdict(scenario: Scenario, run: AttackRun, heading: str = "###") -> None:
     if target is not None and not run.success:
         st.markdown(f"The goal was *{run.classes[target]}*; it was not reached.")
     if not run.result.complete:
-        st.warning("The attack was stopped before its last iteration: this is how far it came.")
+        st.warning("The attack was stopped before its last iteration: this is how far it got.")
 
 
 def clean_tile(scenario: Scenario, run: AttackRun) -> Tile:
@@ -153,13 +153,13 @@ def measures(run: AttackRun) -> tuple[Measure, ...]:
     share = changed / values
     return (
         Measure("L∞", f"{distance['linf'][0] * 255:.3g}/255", "The largest change of any value."),
-        Measure("L2", f"{distance['l2'][0]:.3g}", "The Euclidean length of the perturbation, pixels in [0, 1]."),
+        Measure("L2", f"{distance['l2'][0]:.3g}", "The Euclidean length of the perturbation, with pixels in [0, 1]."),
         Measure(
             "L0",
             f"{share:.0%}" if share >= 0.1 or not changed else f"{changed:,}",
             f"Of {values:,} values (pixels times channels), {changed:,} changed.",
         ),
-        Measure("SSIM", f"{run.ssim:.3f}", "Structural similarity to the clean picture; 1 is equal."),
+        Measure("SSIM", f"{run.ssim:.3f}", "Structural similarity to the clean picture; 1 means identical."),
         Measure(
             "Passes",
             f"{forwards:,} + {backwards:,}",

@@ -301,7 +301,7 @@ def _fineness(steps: Sequence[float], start: float | None) -> float:
     return float(next((b - a for a, b in itertools.pairwise(steps) if b > (start or 0)), 1))
 
 
-OWN = ", a net that was saved in another session or is kept no longer"
+OWN = ", a net that was saved in another session or is no longer kept"
 REFUSED = "_refused"
 """Where the session keeps what links asked for and did not get: what was asked and what is used, by widget."""
 
@@ -345,7 +345,7 @@ def tell_refused() -> None:
         if st.session_state[key] != value:
             del gone[key]
         else:
-            st.warning(f"Chosen before, but kept no longer: {names} (used instead: {used}).")
+            st.warning(f"Chosen before, but no longer kept: {names} (used instead: {used}).")
     refused: dict[str, tuple[str, str, Any]] = st.session_state.get(REFUSED, {})
     for key, (_, _, used) in list(refused.items()):
         if key in st.session_state and st.session_state[key] != used:  # the person has chosen since
@@ -356,4 +356,4 @@ def tell_refused() -> None:
         if key in st.session_state
     ]
     if told:
-        st.warning(f"The link asked for what the lab does not have: {'; '.join(told)}.")
+        st.warning(f"The link asked for something that the lab does not have: {'; '.join(told)}.")

@@ -365,7 +365,7 @@ def forget_all() -> None:
 def _asked_for(slot: str, label: str) -> bool:
     """Whether the person wants what was not begun because she had stopped something on the page."""
     note, button = st.columns([4, 1], vertical_alignment="center")
-    note.info(f"Not begun, as this page was stopped: {_small(label)}.", icon=":material/pause_circle:")
+    note.info(f"Not started, because this page was stopped: {_small(label)}.", icon=":material/pause_circle:")
     if not button.button("Begin", key=f"begin_{slot}", width="stretch"):
         return False
     _stopped().discard(_page())
@@ -453,7 +453,7 @@ def _place(work: Work) -> str:
     with _works_lock:
         left = [w for w in _works.values() if w.lane == work.lane and w.future and not w.future.done()]
     before = sum(w.asked < work.asked for w in left)
-    return f"waiting, {before} before it" if before else "waiting for its turn"
+    return f"waiting, {before} ahead of it" if before else "waiting for its turn"
 
 
 def _small(label: str) -> str:

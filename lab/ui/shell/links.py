@@ -92,7 +92,7 @@ def link_here(title: str) -> None:
     """The link that restores the page, unless the settings are no longer those of the result."""
     st.markdown(f"**{title}**")
     if st.session_state.get("_changed"):
-        st.caption("The settings have changed since this result, and the link would be theirs: run it first.")
+        st.caption("The settings have changed since this result, and the link would give the new ones: run them first.")
     else:
         query = urlencode(st.query_params.to_dict())
         st.code((st.context.url or "") + (f"?{query}" if query else ""), language=None, wrap_lines=True)

@@ -23,12 +23,12 @@ S = TypeVar("S", bound=Hashable)
 R = TypeVar("R", bound=Recorded)
 Tabs = Mapping[str, Callable[[S, R], None]]
 TAKE_AWAY, HOW = "Take away", "How it works"
-STOPPED = "This run was stopped: what is told and shown here is what was measured by then."
+STOPPED = "This run was stopped: everything here rests on what had been measured by then."
 STOPPED_SCRIPT = "The run was stopped before its end; this computes all of it."
 STORED = "Stored with the lab: measured on {date} on {device}. “{button}” measures it anew."
 STOPPED_FILES = (
-    "This run was stopped: the files hold what was measured by then, and say so; the command and the Python measure "
-    "all of it."
+    "This run was stopped: the files hold what had been measured by then, and say so; the command and the Python code "
+    "measure all of it."
 )
 
 
@@ -144,7 +144,7 @@ class Page(Generic[S, R]):
             tell_refused()
         setup = run_button(wanted, self.name, self.button, self.drop or partial(forget, self.name))
         if setup is None:
-            st.info("Choose settings that work; the reason is written beside them.")
+            st.info("These settings cannot be used; the reason is written beside them.")
             return
         result = self.answer(setup)
         if result is None:
@@ -227,7 +227,7 @@ class Page(Generic[S, R]):
             st.markdown("**The command that measures it again**")
             st.code(command, language="bash", wrap_lines=True)
         if script is not None:
-            st.markdown("**The Python that computes this**")
+            st.markdown("**The Python code that computes this**")
             st.code(script, language="python", wrap_lines=True)
         link_here("The link to this page" + ("; your own picture is not part of it" if self.own_picture(setup) else ""))
 
@@ -257,7 +257,7 @@ def run_button(wanted: S | None, slot: str, label: str, drop: Callable[[S], None
     changed = wanted is not None and applied is not None and wanted != applied
     if changed and not (pressed or live):
         note, button = st.columns([4, 1], vertical_alignment="center")
-        note.info("The settings have changed: the result below is of those before.", icon=":material/info:")
+        note.info("The settings have changed: the result below belongs to the previous ones.", icon=":material/info:")
         pressed = button.button("Run", key="run_here", width="stretch")
     if wanted is not None and pressed:
         drop(wanted)

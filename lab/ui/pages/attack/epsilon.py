@@ -51,8 +51,9 @@ def sentence(run: AttackRun, line: Line) -> str:
     def place(at: float | None) -> str:
         return "nowhere" if at is None else f"at **{figures.scaled(at, run.line_norm)}**"
 
-    text = f"Along the direction of this attack the class changes at first {place(line.flip)}"
-    noises = f"{line.noise_share:.0%} of {NOISES} random noises of the same size change the class"
+    changes = "changes" if line.flip is None else "first changes"
+    text = f"Along the direction of this attack the class {changes} {place(line.flip)}"
+    noises = f"{line.noise_share:.0%} of {NOISES} random perturbations of the same size change the class"
     if run.goal.targeted:
         text += f", and the goal, *{run.classes[int(run.goal.labels[0])]}*, is reached {place(line.reached)}"
         noises += f", and {line.noise_reached:.0%} reach the goal"

@@ -34,7 +34,7 @@ def show(scenario: Scenario, run: AttackRun) -> None:
     verdict(scenario, run)
     magnified, factor = amplify(run.delta[0])
     amplified = f"amplified {figures.times(factor)}" if run.size else "none"
-    perturbation = Tile("Perturbation", magnified, amplified, "Gray means unchanged.")
+    perturbation = Tile("Perturbation", magnified, amplified, "Grey means unchanged.")
     show_pictures([clean_tile(scenario, run), attacked_tile(run), perturbation], "pictures", pair=True)
     row = st.container(horizontal=True, gap="medium", key="measures")
     for measure in measures(run):

@@ -32,7 +32,7 @@ def saved(scenario: Scenario, run: AttackRun) -> None:
             "saved as": file.name,
             "goal": "reached" if file.success else "not reached",
             "the model sees": _seen(file.logits, run.classes),
-            "in the clean picture saved so": _seen(file.clean, run.classes),
+            "in the clean picture, saved likewise": _seen(file.clean, run.classes),
             "largest change": f"{file.linf * 255:.3g}/255",
             "size": f"{len(file.data):,} bytes" if file.data else "",
         }

@@ -58,7 +58,8 @@ def sentence(setup: Setup, result: Extraction) -> str:
     return (
         f"After **{last.round.queries:,} labels** the copy agrees with {setup.name} on "
         f"**{last.score.agreement:.0%}** of the test images; FGSM on the copy fools {setup.name} on "
-        f"**{percent(last.score.fgsm, 0)}** of them, random noise of the same size on {percent(last.score.noise, 0)}."
+        f"**{percent(last.score.fgsm, 0)}** of those that it classifies correctly, random noise of the same size on "
+        f"{percent(last.score.noise, 0)}."
     )
 
 

@@ -73,5 +73,5 @@ def queries(setup: Setup, result: Extraction) -> None:
 
 
 def _draw(curves: Curves) -> None:
-    names = {SUBSTITUTE: "substitute, FGSM"} | {key: attacks.CATALOG[key].name for key in QUERY_ATTACKS}
+    names = {SUBSTITUTE: "the copy, FGSM"} | {key: attacks.CATALOG[key].name for key in QUERY_ATTACKS}
     show_chart(figures.queries(curves, names), "query_curves", prose(NAME, "Against query attacks", n=curves[0].n))

@@ -106,7 +106,7 @@ def choose(ask: Ask) -> Setup:
     ask.segment(
         "preset", "Settings to begin with", list(PRESETS), None, linked=False, required=False, on_change=_take_preset
     )
-    source = ask.segment("source", "Oracle", [LOCAL, REMOTE], LOCAL, help="The black box. Of it only labels are seen.")
+    source = ask.segment("source", "Oracle", [LOCAL, REMOTE], LOCAL, help="The black box: it shows only its labels.")
     oracle, task = _local(ask) if source == LOCAL else _remote(ask)
     own = _own(ask, task)
     initial = "" if own is None else f"{len(own)} own, {images_digest(own)}"
@@ -127,7 +127,7 @@ def choose(ask: Ask) -> Setup:
         100_000,
         9600,
         step=100,
-        help="How many labels may be asked; the copy's growth ends there.",
+        help="How many labels may be asked for; the copy stops growing there.",
     )
     tests = ask.slide(
         "tests",

@@ -51,7 +51,7 @@ def robust(setup: Setup, result: Look) -> None:
         return
     outcomes = curves.outcomes if curves.complete else curves.shared_by(setup.models)
     if not curves.complete:
-        st.warning("Stopped: only the attacks that both networks have undergone to their end are shown and compared.")
+        st.warning("Stopped: only attacks that were completed on both networks are shown and compared.")
     if verdict := conclusion(outcomes, setup.names, curves.complete):
         st.markdown(f"#### {verdict}")
     measured = [key for key in setup.models if any(o.model == key for o in outcomes)]
@@ -95,8 +95,8 @@ def conclusion(outcomes: Sequence[Outcome], names: Mapping[str, str], whole: boo
     under = "all attacks" if whole else listed(kinds)
     doubt = "" if one[0].low > one[1].high else " (too few images to tell them apart)"
     return (
-        f"Under FGSM at {scaled(eps, 'linf')} the capsule network still classes **{one[0].accuracy:.0%}** right, the "
-        f"{names[second][0].lower()}{names[second][1:]} {one[1].accuracy:.0%}{doubt}; under the worst of {under} "
+        f"Under FGSM at {scaled(eps, 'linf')} the capsule network still classifies **{one[0].accuracy:.0%}** "
+        f"correctly, *{names[second]}* {one[1].accuracy:.0%}{doubt}; under the worst of {under} "
         f"for each image **{last[0]:.0%}** and {last[1]:.0%}. {_ahead(worst, sizes, under)}"
     )
 

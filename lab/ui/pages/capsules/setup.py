@@ -94,7 +94,7 @@ def choose(ask: Ask) -> Setup:
         WHITE,
         "bim",
         format_func=name_of,
-        help="On the one image, away from the class that the capsule network sees in it.",
+        help="Run on the one image, away from the class that the capsule network sees in it.",
     )
     eps = ask.epsilon(
         EPS["linf"][task],
@@ -102,7 +102,7 @@ def choose(ask: Ask) -> Setup:
         low=0.0,
         help="The largest change of any pixel, for all attacks; the curves go up to it.",
     )
-    steps = ask.steps(20, help="Of every attack that iterates.")
+    steps = ask.steps(20, help="For every attack that iterates.")
     seed = ask.seed()
     count = ask.slide(
         "count",

@@ -93,7 +93,7 @@ def show(setup: Setup, result: Estimate) -> None:
     if len(setup.classes) > ALL_CLASSES:
         how.append(f"Of {len(setup.classes):,} classes, the most probable are scored.")
     if exact:
-        how.append("The network is linear: the exact distance, pixels' range left aside, is known.")
+        how.append("The network is linear: the exact distance, leaving aside the range of pixels, is known.")
     left, right = st.columns([1, 4])
     with left:
         show_image(setup.subject.x[0], "the picture")
@@ -122,7 +122,7 @@ def _made_elsewhere(setup: Setup) -> tuple[str, float, str] | None:
 def sentence(setup: Setup, result: Estimate) -> str:
     """What was estimated and what attacks found, with numbers; no estimate from fewer than FEW batches."""
     if (batches := result.clever.maxima.shape[2]) < FEW:
-        return f"No estimate from {batches} of {setup.sampling.batches} batches: that takes {FEW} at least."
+        return f"No estimate from {batches} of {setup.sampling.batches} batches: it takes at least {FEW}."
     norm, best = setup.norm, nearest(result.attacks)
     name, size = setup.subject.card.name, written(score_of(result), norm)
     if best is not None and best.distance < score_of(result) and not _flat(result):

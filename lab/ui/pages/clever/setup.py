@@ -60,7 +60,7 @@ def choose(ask: Ask) -> Setup | None:
 
 
 def _sampling(ask: Ask, large: bool, seed: int) -> Sampling:
-    norm = ask.norm(NORMS, "l2", "In which the distance is measured. The gradients are measured in its dual.")
+    norm = ask.norm(NORMS, "l2", "The norm in which the distance is measured; the gradients are measured in its dual.")
     budget = ask.segment(
         "budget",
         "Budget",
@@ -91,7 +91,7 @@ def _sampling(ask: Ask, large: bool, seed: int) -> Sampling:
     )
     st.caption(f"{batches:,} batches of {samples:,} points")
     if batches * samples * (20 if large else 1) > MINUTES:
-        st.caption("This takes minutes on a processor; it can be stopped, and what there is by then is shown.")
+        st.caption("This takes minutes on a CPU; it can be stopped, and then shows what it has so far.")
     return Sampling(norm, batches, samples, radius, seed, 2 if second else 1)
 
 

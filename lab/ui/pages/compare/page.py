@@ -67,7 +67,7 @@ def pictures(clean: Sequence[Tile], runs: dict[str, AttackRun]) -> None:
     tiles = [attacked_tile(run, f"Adversarial {letter}") for letter, run in runs.items()]
     for letter, run in runs.items():
         x, factor = amplify(run.delta[0], largest)
-        tiles.append(Tile(f"Perturbation {letter}", x, f"amplified {figures.times(factor)}", "Gray means unchanged."))
+        tiles.append(Tile(f"Perturbation {letter}", x, f"amplified {figures.times(factor)}", "Grey means unchanged."))
     show_pictures([*tiles, *clean], "pictures", pair=True)
 
 
@@ -76,7 +76,7 @@ def numbers(runs: dict[str, AttackRun]) -> None:
     rows = []
     for letter, run in runs.items():
         values = {measure.name: measure.value for measure in measures(run)}
-        goal = "reached" if run.success else "not reached"
+        goal = "reached" if run.success else "not reached" if run.complete else "stopped before it was reached"
         model = find_model(run.request.model).card().name
         rows.append({"attack": f"{letter}: {run.spec.name}", "model": model, "goal": goal, **values})
     st.dataframe(rows, hide_index=True, width="stretch", key="distances")

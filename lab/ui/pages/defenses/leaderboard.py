@@ -55,13 +55,13 @@ def choose(ask: Ask) -> Setup:
         SOURCES[task],
         "Transfer from",
         f"source_{task}",
-        help="MI-FGSM makes its images on this model, and all others are shown them.",
+        help="MI-FGSM makes its images on this model, and they are shown to all others.",
     )
     full = ask.toggle(
         "full",
         "AutoAttack on my models",
         linked=False,
-        help="The zoo's figures come from the cards. On a model that holds it takes minutes.",
+        help="The figures of the lab's models come from their cards. On a model that holds out, it takes minutes.",
         disabled=not trained.mine(),
     )
     return Setup(task, tuple(models), eps, count, source, full, ask.seed())
@@ -115,14 +115,14 @@ def sentence(result: Leaderboard) -> str:
     kept = {e.name: min(v for column in alike if (v := e.values[column]) is not None) for e in entries}
     first, *others = sorted(kept, key=lambda name: -kept[name])
     attacks = listed([SPOKEN.get(column, COLUMNS[column]) for column in alike if column != "clean"])
-    of = "" if result.complete else f"Of the {len(kept)} models measured so far: under"
+    of = "" if result.complete else f"Of the {len(kept)} models measured so far, under"
     if not others:
         return f"So far only **{first}** was measured: it keeps {kept[first]:.0%} under the worst of {attacks}."
     near = [name for name in others if kept[name] > kept[first] - NEAR]
     best = " and ".join(f"**{name}** ({kept[name]:.0%})" for name in (first, *near))
     rest = max((kept[name] for name in others if name not in near), default=None)
-    beyond = "" if rest is None else f"; of the others none keeps more than {rest:.0%}"
-    return f"{of or 'Under'} the worst of {attacks} {best} {'keep' if near else 'keeps'} most{beyond}."
+    beyond = "" if rest is None else f"; none of the others keeps more than {rest:.0%}"
+    return f"{of or 'Under'} the worst of {attacks} {best} {'keep' if near else 'keeps'} the most accuracy{beyond}."
 
 
 def table(setup: Setup, result: Leaderboard) -> None:

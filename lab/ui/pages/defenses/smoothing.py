@@ -54,9 +54,9 @@ class Setup:
 def choose(ask: Ask) -> Setup:
     """Draws the settings."""
     task = ask.task(MODELS)
-    help = "Its answers under noise are counted. One trained on noise does best."
+    help = "Its answers under noise are counted. A model trained on noise does best."
     first = ask.model(task, MODELS[task], help=help)
-    second = ask.model(task, OTHERS[task], "Beside it", f"other_{task}", help="To compare with.")
+    second = ask.model(task, OTHERS[task], "Beside it", f"other_{task}", help="For comparison.")
     sigma = ask.segment(
         f"sigma_{task}",
         "Sigma of the noise",
@@ -64,7 +64,13 @@ def choose(ask: Ask) -> Setup:
         SIGMA[task],
         help="Standard deviation; pixels lie in [0, 1].",
     )
-    looks = ask.slide("looks", "Looks at each image", LOOKS, 1000, help="More looks certify larger radii.")
+    looks = ask.slide(
+        "looks",
+        "Looks at each image",
+        LOOKS,
+        1000,
+        help="A look is the model's answer to a noisy copy. More looks certify larger radii.",
+    )
     count = ask.images(COUNTS, 20)
     return Setup(task, tuple(dict.fromkeys((first, second))), sigma, looks, count, ask.seed())
 
@@ -94,10 +100,11 @@ def sentence(setup: Setup, result: Smoothing) -> str:
     name, first = result.names[setup.models[0]], result.certificates[setup.models[0]]
     n, half, whole = len(first.classes), setup.sigma, 2 * setup.sigma
     at = [first.accuracy(result.y[:n], r) for r in (0.0, half, whole)]
+    images = "this one image" if n == 1 else f"these {n} images"
     return (
-        f"**{name}**, smoothed with sigma {setup.sigma:g}, is certain to class **{at[1]:.0%}** of these {n} images "
-        f"right whatever is done within an L2 distance of {half:g}, and **{at[2]:.0%}** within {whole:g}; {at[0]:.0%} "
-        "unchanged."
+        f"**{name}**, smoothed with sigma {setup.sigma:g}, is certain to classify **{at[1]:.0%}** of {images} "
+        f"correctly whatever is done within an L2 distance of {half:g}, and **{at[2]:.0%}** within {whole:g}; "
+        f"{at[0]:.0%} if nothing is done."
     )
 
 
@@ -127,7 +134,10 @@ def _one_image(setup: Setup, result: Smoothing) -> None:
     show_tiles(
         [
             [Tile("Image", x, f"labelled {result.classes[int(result.y[index])]}")],
-            *[[Tile(f"Look {k + 1}", look, "as the model sees it, but cut to [0, 1]")] for k, look in enumerate(looks)],
+            *[
+                [Tile(f"Look {k + 1}", look, "as the model sees it, but clipped to [0, 1]")]
+                for k, look in enumerate(looks)
+            ],
         ]
     )
     columns = st.columns(len(setup.models))
@@ -135,7 +145,7 @@ def _one_image(setup: Setup, result: Smoothing) -> None:
         if index < len(certified.classes):
             answer = result.answer(key, index)
             decision = (
-                "abstains: no class is certain to be named by more than half of the looks"
+                "abstains: no class is certain to be named in more than half of the looks"
                 if answer is None
                 else f"answers **{answer}**, certain within **{float(certified.radius[index]):.2f}**"
             )

@@ -30,11 +30,11 @@ def directions(scenario: Scenario, result: Representation) -> None:
     with left:
         unit = ask.select(
             "unit",
-            "Unit, the one first that the attack changes most",
+            "Unit, most changed by the attack first",
             order,
             order[0],
             format_func=lambda u: f"unit {u}",
-            help="One of the numbers that the stage answers; of a feature map, its mean.",
+            help="One of the numbers that the stage puts out; for a feature map, its mean.",
         )
     with right:
         number = ask.whole(
@@ -43,10 +43,11 @@ def directions(scenario: Scenario, result: Representation) -> None:
             0,
             999,
             0,
-            help="A random mixture of all units of the stage; every number is another one.",
+            help="A random mixture of all units of the stage; each number stands for another one.",
         )
     st.markdown(
-        f"Unit {unit} answers **{clean[unit]:.3g}** to the clean picture and **{attacked[unit]:.3g}** to the attacked."
+        f"Unit {unit} answers **{clean[unit]:.3g}** to the clean picture and **{attacked[unit]:.3g}** to the attacked "
+        "one."
     )
     for name, direction in (("the unit", unit), ("the random direction", space.random(number + 1)[number])):
         alike = f"{space.purity(direction) * TOP:.0f} of {TOP} share their commonest class"

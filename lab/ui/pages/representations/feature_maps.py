@@ -107,12 +107,12 @@ def _sheet(clean: Tensor, attacked: Tensor, order: Sequence[int], share: Mapping
         own_scale = ask.toggle(
             "own_scale",
             "Each map on its own scale",
-            help="Off: one scale for all maps, so that their strengths compare.",
+            help="Off: one scale for all maps, so that their strengths can be compared.",
         )
     low, high = float(min(clean.min(), attacked.min())), float(max(clean.max(), attacked.max()))
     scale = f"one scale for all, from {low:.3g} to {high:.3g}"
     if own_scale:
-        scale = "each map from its own smallest to its own largest value"
+        scale = "each map scaled from its own smallest to its own largest value"
     values = {"Clean": clean, "Attacked": attacked, "Difference": attacked - clean}[shown][order]
     pictures = figures.pictures_of(values, shared=not own_scale, signed=shown == "Difference", ends=(low, high))
     thumbnails = [

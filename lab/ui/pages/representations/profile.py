@@ -32,7 +32,7 @@ def growth(attack: float, noise: float) -> str:
 def profile(scenario: Scenario, result: Representation) -> None:
     """How much larger the attack grows than noise, as a chart and as a table of all stages."""
     if not result.run.size:
-        st.info("The picture did not move, so no features do.")
+        st.info("The picture did not move, so its features do not either.")
         return
     depth = result.depth
     last, first, control = depth.attack[-1].item(), depth.at_input, depth.noise[-1].item()

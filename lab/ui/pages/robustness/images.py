@@ -24,7 +24,7 @@ def images(setup: Setup, result: Robustness) -> None:
     model = Ask(NAME).select("table_model", "Model", setup.models, setup.models[0], format_func=names.__getitem__)
     outcomes = [o for o in result.outcomes if o.model == model]
     if not outcomes:
-        st.info("This model was not measured yet.")
+        st.info("This model has not been measured yet.")
         return
     data, classes = cache.first_images(setup.models, setup.count), find_model(str(model)).card().classes
     unit = 255 if setup.norm == "linf" else 1

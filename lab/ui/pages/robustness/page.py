@@ -70,12 +70,12 @@ def sentence(setup: Setup, result: Robustness) -> str:
 
     def kept(key: str) -> str:
         clean = next(o for o in result.outcomes if o.model == key).at(0).accuracy
-        return f"*{setup.names[key]}* still classes **{worst(shared, key, eps):.0%}** right (clean {clean:.0%})"
+        return f"*{setup.names[key]}* still classifies **{worst(shared, key, eps):.0%}** correctly (clean {clean:.0%})"
 
     least = f"; {kept(ranked[-1])}" if len(ranked) > 1 else ""
     seeming = [
         f"*{setup.names[key]}* keeps {worst(shared, key, eps):.0%} here and {card:.0%} under AutoAttack: "
-        "its gradients are masked."
+        "a sign of masked gradients."
         for key in ranked
         if (card := autoattack_if_lower(setup, shared, key)) is not None
     ]
@@ -91,10 +91,12 @@ def _so_far(setup: Setup, result: Robustness) -> str:
     last = result.outcomes[-1]
     name, method = setup.names[last.model], setup.methods[last.attack]
     if not last.eps or not last.eps[-1]:
-        return f"So far only the clean images were shown to *{name}*: it classes **{last.at(0).accuracy:.0%}** right."
+        right = f"it classifies **{last.at(0).accuracy:.0%}** correctly"
+        return f"So far only the clean images were shown to *{name}*: {right}."
     eps = last.eps[-1]
-    kept = f"*{name}* still classes **{last.at(eps).accuracy:.0%}** right"
-    return f"So far, at {scaled(eps, setup.norm)} under {method}, {kept}; the other models have not undergone as much."
+    kept = f"*{name}* still classifies **{last.at(eps).accuracy:.0%}** correctly"
+    others = "the other models have not been attacked as far"
+    return f"So far, at {scaled(eps, setup.norm)} under {method}, {kept}; {others}."
 
 
 def doing(setup: Setup) -> str:

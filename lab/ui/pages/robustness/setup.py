@@ -85,7 +85,7 @@ def choose(ask: Ask) -> Setup:
     )
     top = ask.epsilon(LARGEST[norm][task], name=f"eps_{norm}_{task}", norm=norm, label="Largest epsilon", low=0.1)
     sizes = ask.select("sizes", "Sizes of epsilon, with 0", SIZES, 5)
-    steps = ask.steps(40, help="Of every attack that has iterations.")
+    steps = ask.steps(40, help="For every attack that has iterations.")
     count = None if task == "imagenet" else ask.images(IMAGES, 50)
     seed = ask.seed()
     if not models or not attacks:

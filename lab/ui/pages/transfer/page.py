@@ -93,8 +93,8 @@ def sentence(setup: Setup, result: Matrix) -> str:
     if best["success"] == worst["success"]:
         return f"{told}."
     return (
-        f"{told}; most from {names[best['source']]} to {names[best['target']]} (**{best['success']:.0%}**), least from "
-        f"{names[worst['source']]} to {names[worst['target']]} (**{worst['success']:.0%}**)."
+        f"{told}; most often from {names[best['source']]} to {names[best['target']]} (**{best['success']:.0%}**), "
+        f"least often from {names[worst['source']]} to {names[worst['target']]} (**{worst['success']:.0%}**)."
     )
 
 

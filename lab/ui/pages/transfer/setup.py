@@ -68,13 +68,13 @@ def choose(ask: Ask) -> Setup | None:
         DataError: for fewer than two models.
     """
     task = ask.task(MODELS, on_change=_new_task)
-    models = ask.models(task, MODELS[task], help="Each is attacked, and each is shown the images of all.")
+    models = ask.models(task, MODELS[task], help="Each is attacked, and each is shown the images made on all of them.")
     card = find_model(trained.keys(task)[0]).card()
     if task == "imagenet":
         count = len(load_data(of_task(task).key, card=card))
     else:
         count = ask.images(
-            IMAGES, 100, help="The first images of the set. Only those that all models class right count."
+            IMAGES, 100, help="The first images of the set. Only those that all models classify correctly count."
         )
     method = pick_method(ask, card, DEFAULT_ATTACK)
     seed = ask.seed()

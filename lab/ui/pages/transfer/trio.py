@@ -43,10 +43,10 @@ def trio(setup: Setup, result: Matrix) -> None:
         ("softmax regression, where both err", alike.both[softmax], "84.6%"),
         ("RBF net, on all the maxout net's mistakes", alike.same[rbf], "16.0%"),
         ("RBF net, where both err", alike.both[rbf], "54.3%"),
-        ("RBF net as softmax regression, where both err", alike.between[softmax, rbf], "53.6%"),
+        ("RBF net and softmax regression, where both err", alike.between[softmax, rbf], "53.6%"),
         ("pure noise in which the maxout net is more than half sure of a class", alike.rubbish[maxout], "98.4%"),
-        ("the same of softmax regression", alike.rubbish[softmax], "59.8%"),
-        ("the same of the RBF net", alike.rubbish[rbf], "0%"),
+        ("the same for softmax regression", alike.rubbish[softmax], "59.8%"),
+        ("the same for the RBF net", alike.rubbish[rbf], "0%"),
     ]
     table = [
         {"the same wrong class as the maxout net": name, "here": percent(value), "in the paper": paper}

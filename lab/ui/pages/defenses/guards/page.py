@@ -86,22 +86,22 @@ def sentence(setup: Setup, result: Defended) -> str:
     y, trials = result.y, {t.attacker: t for t in result.trials}
     if result.detection is not None:
         caught = result.detection.detected("oblivious")
-        rejects = (
-            "none of the attacked images fools the model" if caught is None else f"rejects **{caught:.0%}** of them"
-        )
+        rejects = "has nothing to reject" if caught is None else f"rejects **{caught:.0%}** of them"
         past = 1 - trials["adaptive"].accuracy(y)
         return (
             f"{setup.method} fools the model on {1 - trials['oblivious'].undefended(y):.0%} of the images; "
-            f"{setup.inline} {rejects}. An attacker who knows it brings **{past:.0%}** past it. "
-            f"The price: {result.detection.false:.1%} of {len(result.detection.held)} other clean images rejected."
+            f"{setup.inline} {rejects}. An attacker who knows it gets **{past:.0%}** of all images past it. "
+            f"The price: {result.detection.false:.1%} of {len(result.detection.held)} other clean images are rejected."
         )
-    cost = trials["none"].undefended(y) - trials["none"].accuracy(y)
-    price = f"costs {cost:.0%} of the clean images" if cost > 0.004 else "costs nothing on clean images"
+    before, after = trials["none"].undefended(y), trials["none"].accuracy(y)
+    lowers = f"lowers the accuracy on clean images from {before:.1%} to {after:.1%}"
+    price = lowers if before - after > 0.004 else "costs nothing on clean images"
     naive = f", **{trials['naive'].accuracy(y):.0%}** when they simply follow its gradient" if "naive" in trials else ""
     return (
-        f"{setup.name} keeps **{trials['oblivious'].accuracy(y):.0%}** of the images right under {setup.method} when "
-        f"the attacker does not know of it{naive}, but **{trials['any'].accuracy(y):.0%}** under the best attack on "
-        f"each image; the model alone keeps {trials['oblivious'].undefended(y):.0%}. The defense {price}."
+        f"With {setup.inline}, the model classifies **{trials['oblivious'].accuracy(y):.0%}** of the images correctly "
+        f"under {setup.method} when attackers do not know of the defense{naive}, but "
+        f"**{trials['any'].accuracy(y):.0%}** under the best attack on each image; without it, "
+        f"{trials['oblivious'].undefended(y):.0%}. The defense {price}."
     )
 
 

@@ -39,9 +39,9 @@ def one_image(setup: Setup, result: Defended) -> None:
     st.markdown("#### One image")
     index = Ask(NAME).whole("image", f"Image, 0 to {last}", 0, last, 0, width=180)
     above = (
-        "What" if setup.defense == DISTILLATION else "Above what is sent in, below what the defense makes of it; what"
+        "What" if setup.defense == DISTILLATION else "Above, what is sent in; below, what the defense makes of it. What"
     )
-    st.caption(f"It shows: {setup.card.classes[int(result.y[index])]}. {above} the model sees is below each.")
+    st.caption(f"It shows: {setup.card.classes[int(result.y[index])]}. {above} the model sees is written under each.")
     left_out = ("any", "naive") if setup.card.input_shape[2] > PHOTOGRAPH else ("any",)
     show_tiles([_column(setup, t, index) for t in result.trials if t.attacker not in left_out], SCALE)
 
@@ -56,7 +56,7 @@ def _column(setup: Setup, trial: Trial, index: int) -> list[Tile]:
         changed = transformation(setup.defense, setup.seed, **dict(setup.params))(x).clamp(0, 1)
         return [top, Tile("Behind it", changed[0], _seen(model, changed, setup.card))]
     score = "" if trial.scores is None else f"score {float(trial.scores[index]):.3f}"
-    decision = f"{score}: {'rejected' if trial.flagged[index] else 'let in'}"
+    decision = f"{score}: {'rejected' if trial.flagged[index] else 'accepted'}"
     if setup.defense == "reconstruction":
         return [top, Tile("Its drawing", _drawing(model, x), decision)]
     params: dict[str, Any] = dict(setup.params)

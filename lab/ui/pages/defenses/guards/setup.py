@@ -123,7 +123,7 @@ def choose(ask: Ask) -> Setup:
             "False positives allowed, %",
             RATES,
             percent,
-            help="The share of clean images that the threshold rejects on the half it is set on.",
+            help="The share of clean images that the threshold rejects, on the half that it is set on.",
         )
     seed = ask.seed()
     return Setup(task, defense, tuple(params.items()), model, attack, eps, steps, int(count), percent / 100, seed)
@@ -136,8 +136,8 @@ def _budget(ask: Ask, task: str, attack: str) -> tuple[float, int]:
     eps = ask.epsilon(
         EPSILONS[task],
         name=f"eps_{task}",
-        help="Not that of the other pages: on MNIST larger, because rounding to one bit undoes every change that "
-        "carries no pixel across one half; on Fashion-MNIST smaller, where little stands.",
+        help="Not as on the other pages: larger on MNIST, because rounding to one bit undoes every change that "
+        "carries no pixel across one half; smaller on Fashion-MNIST, where few images withstand more.",
     )
     return eps, 1 if attack == "fgsm" else ask.count(f"steps_{task}", "Iterations", 1, 500, STEPS[task])
 

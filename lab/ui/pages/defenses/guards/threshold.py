@@ -34,6 +34,6 @@ def threshold(setup: Setup, result: Defended) -> None:
         if result.trial(attacker) is not None and (curve := guard.curve(attacker)) is not None
     }
     if not curves:
-        st.info("No attacked image fools the model, so that there is nothing to detect.")
+        st.info("No attacked image fools the model, so there is nothing to detect.")
         return
     show_chart(figures.characteristic(curves, guard.false), "characteristic", prose(NAME, "The ROC curve"))

@@ -122,11 +122,11 @@ def _told(sides: Sequence[Side], darker: Sequence[float]) -> str:
     first, second = darker
     told = (
         f"On average over the starts, the attack darkens the object's own bright pixels by {' and '.join(shares)} "
-        "of what it may"
+        "of the largest change allowed"
     )
     if round(100 * first) == round(100 * second):
-        return f"{told}: from both alike."
-    return f"{told}: more from the image shown to {sides[0 if first > second else 1].name}."
+        return f"{told}: as much in both images."
+    return f"{told}: more in the image shown to {sides[0 if first > second else 1].name}."
 
 
 def _darkened(delta: Tensor, x: Tensor, eps: float) -> float:

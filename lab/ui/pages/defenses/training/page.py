@@ -103,8 +103,8 @@ def _welcome(plan: Plan) -> None:
         worth.append((f"{card.accuracy or 0:.1%}", f"{under.accuracy if under else math.nan:.1%}"))
     (clean, attacked), (robust_clean, robust) = worth
     st.markdown(
-        f"### Trained on clean images, the lab's convolutional net classes {clean} right, and **{attacked}** under "
-        f"attack; trained on attacked ones, {robust_clean} and **{robust}**."
+        f"### Trained on clean images, the lab's convolutional net classifies {clean} correctly, and **{attacked}** "
+        f"under attack; trained on attacked ones, {robust_clean} and **{robust}**."
     )
     st.markdown(prose(NAME, "Welcome", data=TASKS[plan.task], size=scaled(eps, "linf")))
     recorded, epochs = recording(plan.task)
@@ -157,7 +157,7 @@ def _trained(plan: Plan) -> Trained | None:
 
 def _live(trained: Trained) -> None:
     """The chart while it grows."""
-    _chart(trained.epochs, trained.plan, "The first epoch is at work", "chart_live")
+    _chart(trained.epochs, trained.plan, "The first epoch is running", "chart_live")
     if 2 * len(trained.epochs) > trained.plan.epochs:  # before, a net may just not be robust yet
         _warn(trained)
 
@@ -184,13 +184,13 @@ def _show(trained: Trained) -> None:
     plan = trained.plan
     if not trained.epochs:
         st.markdown("### Stopped before the first epoch was done.")
-        _chart((), plan, "No epoch is done", "chart")
+        _chart((), plan, "No epoch was finished", "chart")
         return
     last, accuracies = trained.epochs[-1], trained.kept.validation
     count = f"{len(trained.epochs)} epoch{'s' if len(trained.epochs) > 1 else ''}"
     so_far = f"After {count}" if trained.finished else f"Stopped after epoch {last.number} of {last.of}:"
     st.markdown(
-        f"### {so_far} the net classes **{accuracies['clean']:.0%}** of held-out images right, "
+        f"### {so_far} the net classifies **{accuracies['clean']:.0%}** of held-out images correctly, "
         f"**{accuracies['fgsm']:.0%}** under FGSM and **{accuracies['robust']:.0%}** under PGD."
     )
     if accuracies["clean"] < FAILED:
@@ -200,7 +200,7 @@ def _show(trained: Trained) -> None:
     pace = last.elapsed / len(trained.epochs)
     st.caption(
         f"{PRESETS[plan.preset].name}, {scaled(plan.eps, 'linf')}. Trained on {trained.text}. {pace:.1f} s of training "
-        "an epoch. The same settings and seed give the same net on this machine, stopped in between or not."
+        "per epoch. The same settings and seed give the same net on this machine, stopped in between or not."
     )
 
 
