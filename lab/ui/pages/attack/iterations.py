@@ -25,10 +25,11 @@ def iterations(scenario: Scenario, run: AttackRun) -> None:
     now = moment_of(run)
     start = stops.index(now) if now in stops else kept[1]["start"]
     show_player(kept[1], "player", start, lambda stop: choose_moment(run, stops[stop]))
+    closest = attack.closest and run.success
     targeted = "the largest other minus the goal's"
     rival = targeted if attack.targeted else "that of the class seen at first minus the largest other"
     st.caption(
         prose(NAME, "The player", rival=rival)
         + (" The attack itself does not see it: it is told only the label." if attack.by_labels else "")
-        + (" The result above is the closest of all iterations that reached the goal." if attack.closest and run.success else "")
+        + (" The result above is the closest of all iterations that reached the goal." if closest else "")
     )
