@@ -17,7 +17,7 @@ SHARED = {"model", "source", "image", "window", "look", "mnist_image", "fashion_
 SHARED |= {"attack", "norm", "eps", "alpha", "steps", "momentum"}
 """The scenario that Attack, Compare and Representations have in common: model, picture, attack, goal and seed."""
 SHELL = ("run", "live", "large", "cancel_", "again_")
-"""How the keys of what the shell draws begin: the run button, larger type, and the buttons of jobs with the slot's name."""
+"""How keys of what the shell draws begin: the run button, larger type, and the jobs' buttons, with the slot's name."""
 OTHERWISE = {"attack"}
 """Pages whose keys begin otherwise: the parameters of Attack have no prefix, as in its oldest links."""
 WIDGETS = ("selectbox", "multiselect", "number_input", "select_slider", "slider", "toggle", "button", "text_input",
