@@ -73,7 +73,7 @@ def top_classes(
             orientation="h",
             name=label,
             marker_color=colour,
-            text=[f"{v:.0%}" if v >= 0.01 else "<1%" for v in values],
+            text=[f"{v:.0%}" if v >= 0.005 else "<1%" for v in values],
             textposition="outside",
             textfont_size=TEXT,
             constraintext="none",

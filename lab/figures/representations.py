@@ -40,7 +40,7 @@ def depth_profile(found: Depth) -> go.Figure:
         vertical_spacing=0.12,
         subplot_titles=("Relative L2 distance from the clean features", "Cosine similarity to the clean features"),
     )
-    names = ["picture", *[f"{k}. {layer.kind}" for k, layer in enumerate(found.layers, 1)]]
+    names = ["picture", *[_short(layer.name, layer.kind) for layer in found.layers]]
     details = ["the picture itself", *[layer.label for layer in found.layers]]
     rows = (
         ("attack", ADVERSARIAL, found.attack, found.attack_cosine),
@@ -242,12 +242,18 @@ def attributions(found: Mapping[str, tuple[Tensor, Tensor]]) -> go.Figure:
     return finish(figure, height=560).update_layout(margin={"t": 32, "r": 24})
 
 
+def _short(name: str, kind: str) -> str:
+    """What a stage is called at an axis: as where it is chosen, with its class where its name is but a number."""
+    name = name.removeprefix("net.")
+    return f"{name} · {kind}" if name.isdigit() else name
+
+
 def stretches(norms: Sequence[Stretch]) -> go.Figure:
     """The operator norm of each layer."""
     figure = go.Figure()
     few = len(norms) <= NAMED_LAYERS
     figure.add_bar(
-        x=[f"{k}. {s.kind}" if few else k for k, s in enumerate(norms, 1)],
+        x=[_short(s.name, s.kind) if few else k for k, s in enumerate(norms, 1)],
         y=[s.norm for s in norms],
         marker_color=CLEAN,
         customdata=[f"{s.name.removeprefix('net.')} · {s.kind}" for s in norms],

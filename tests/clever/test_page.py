@@ -83,7 +83,7 @@ def test_a_linear_network_shows_the_exact_distance() -> None:
     at = open_page("clever", model="Softmax regression, MNIST")
     model, x = lab.load_model("mnist/softmax"), lab.load_data("mnist").x[:1]
     found = lab.clever(model, x, **SMALL)
-    assert "The network is linear" in texts(at)
+    assert "Within the radius the network is linear" in texts(at)
     names = [trace.get("name", "") for trace in json.loads(at.get("plotly_chart")[0].proto.spec)["data"]]
     assert f"exact: {found.scores[0]:.3g}" in names
 

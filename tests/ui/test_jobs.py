@@ -223,6 +223,52 @@ def test_a_stopped_place_stays_stopped_and_nothing_else_of_the_page_begins() -> 
     at.button(key="cancel_second").click().run()
 
 
+def two_keys() -> None:
+    import threading
+
+    import streamlit as st
+
+    from lab.ui.shell import jobs
+
+    began = st.session_state["began"]
+    for key in ("a", "b"):
+
+        def work(progress, key=key):
+            began.append(key)
+            yield f"a part of {key}"
+            while not progress.cancelled:
+                threading.Event().wait(0.01)
+
+        if (found := jobs.answer("slot", key, "Measuring", work)) is not None:
+            st.text(found)
+        else:
+            break
+
+
+def test_what_was_stopped_stays_so_although_its_slot_is_asked_for_something_else() -> None:
+    began: list[str] = []
+    at = AppTest.from_function(two_keys, default_timeout=30)
+    at.session_state["began"] = began
+    at.run()
+    until(at, lambda: began == ["a"])
+    at.button(key="cancel_slot").click().run()
+    for _ in range(3):
+        at.run()
+        assert [t.value for t in at.text] == ["a part of a"]
+        assert [i.value for i in at.info] == [
+            "Stopped: measuring.",
+            "Not started, because this page was stopped: measuring.",
+        ]
+    at.button(key="begin_slot").click().run()
+    until(at, lambda: began == ["a", "b"])
+    assert [t.value for t in at.text] == ["a part of a"], "the first stays as it was stopped"
+    at.button(key="cancel_slot").click().run()
+    at.run()
+    assert not at.exception
+    assert [t.value for t in at.text] == ["a part of a", "a part of b"]
+    assert began == ["a", "b"]
+
+
 def follow_up() -> None:
     import threading
 

@@ -75,7 +75,7 @@ def _counted(p: Param, value: Value, values: Mapping[str, Value]) -> float:
 
 def _widget(p: Param, values: Mapping[str, Value], defaults: Mapping[str, Value], ask: Ask) -> Value:
     label = LABELS.get(p.name, p.name.replace("_", " ").capitalize())
-    if p.unit and not p.pixels:
+    if p.unit and not p.pixels and p.unit != label.lower():
         label = f"{label}, {p.unit}"
     name, start = _name(p, values), _start(p, values, defaults)
     if p.choices:

@@ -4,7 +4,7 @@ const EVERY = 350; // milliseconds that a stop is shown while playing
 const SETTLED = 600; // milliseconds after which the stop that is shown is told
 
 const short = (v, unit) =>
-  v === null ? "none yet" : Number(v.toPrecision(3)).toLocaleString("en", { maximumSignificantDigits: 3 }) + unit;
+  v === null ? "none yet" : v && Math.abs(v) < 1e-3 ? v.toExponential(1) + unit : Number(v.toPrecision(3)).toLocaleString("en", { maximumSignificantDigits: 3 }) + unit;
 
 function figure(parent, caption) {
   const held = make("figure", parent);

@@ -323,6 +323,8 @@ def _same(asked: str, shown: str) -> bool:
         return False
 
 
+LONGEST = 60
+"""Letters that are told of what a link asked for."""
 GONE = "_gone"
 """Where the session keeps which nets were chosen and are kept no longer: their names and what is used, by widget."""
 
@@ -331,6 +333,11 @@ def _note_gone(key: str, gone: Sequence[str], used: str) -> None:
     """Notes that nets which were chosen are kept no longer."""
     names = ", ".join(trained.name_of(each) for each in gone)
     st.session_state.setdefault(GONE, {})[key] = names, used, st.session_state[key]
+
+
+def shorten(text: str) -> str:
+    """A text that a link may make as long as it likes, cut so that it is seen to be cut."""
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
 
 
 def tell_refused() -> None:
@@ -351,7 +358,7 @@ def tell_refused() -> None:
         if key in st.session_state and st.session_state[key] != used:  # the person has chosen since
             del refused[key]
     told = [
-        f"{key} “{asked[:40]}”{OWN if asked.startswith(trained.MARK) else ''} (used instead: {shown})"
+        f"{key} “{shorten(asked)}”{OWN if asked.startswith(trained.MARK) else ''} (used instead: {shown})"
         for key, (asked, shown, _) in refused.items()
         if key in st.session_state
     ]

@@ -217,6 +217,11 @@ def _anew() -> set[tuple[str, Hashable]]:
     return cast("set[tuple[str, Hashable]]", st.session_state.setdefault("_anew", set()))
 
 
+def _ended() -> dict[tuple[str, Hashable], Job]:
+    """The jobs that were stopped and whose slot is used for another key, so that they stay stopped."""
+    return cast("dict[tuple[str, Hashable], Job]", st.session_state.setdefault("_ended", {}))
+
+
 def _stopped() -> set[str]:
     """The pages on which the person has stopped something since she last asked for it."""
     return cast("set[str]", st.session_state.setdefault("_stopped", set()))
@@ -277,7 +282,13 @@ def answer(
             _shelved()[slot, key] = kept
             return cast("T", _keep(slot, key, kept.value))
     job = jobs.get(slot)
+    if (slot, key) in _ended():
+        return cast("T | None", _take(slot, _ended()[slot, key]))
     if job is not None and job.key != key:
+        if job.stop.is_set():
+            _ended()[slot, job.key] = job
+            while len(_ended()) > KEPT:
+                del _ended()[next(iter(_ended()))]
         job.let_go()
         del jobs[slot]
         job = None
@@ -333,6 +344,7 @@ def forget(slot: str, key: Hashable) -> None:
             del _jobs()[slot]
     _stopped().discard(_page())
     _results().pop((slot, key), None)
+    _ended().pop((slot, key), None)
     _shelved().pop((slot, key), None)
     _anew().add((slot, key))
     with _works_lock:
@@ -383,7 +395,8 @@ def _take(slot: str, job: Job) -> Any:
         if job.lapsed:
             job.let_go()
         st.info(f"Stopped: {_small(job.work.label)}.", icon=":material/stop_circle:")
-        if st.button("Run it again", key=f"again_{slot}"):
+        others = any(place == slot for place, _ in _ended())
+        if st.button("Run it again", key=f"again_{slot}_{hash(job.key)}" if others else f"again_{slot}"):
             forget(slot, job.key)
             st.rerun()
         if job.kept is None and job.work.cancelled():  # it may tell what it has when it ends

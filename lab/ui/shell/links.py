@@ -42,6 +42,8 @@ OLD_PREFIXES: Mapping[str, Mapping[str, str]] = {
 """By page, how the parameters of its links began once, and how they begin now; the first that fits counts."""
 
 
+INFINITE = re.compile(r"^[+-]?inf(inity)?$", re.IGNORECASE)
+"""A number in a link that Streamlit would make a whole number of, and fail."""
 OLD_SIZE = re.compile(r"^(\d+(?:\.\d+)?)/255$")
 """How a size stood in links once; now it is the number of 255ths."""
 
@@ -71,7 +73,7 @@ def _renewed_value(name: str, value: str) -> str:
     """A value of an old link as it stands in links now."""
     if "models_" in name:
         return _short_names().get(value, value)
-    return OLD_SIZE.sub(r"\1", value)
+    return "infinite" if INFINITE.match(value.strip()) else OLD_SIZE.sub(r"\1", value)
 
 
 @cache

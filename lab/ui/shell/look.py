@@ -9,14 +9,18 @@ import streamlit as st
 STYLE = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
 LARGER = 1.3
 """How many times larger type is for a projector."""
+LARGE = f"html {{ font-size: {round(16 * LARGER)}px; }} .st-key-result h3 {{ font-size: 1.4rem; }}"
+"""Larger type, but for the headlines, which are large already."""
 KEY = "large"
 """The toggle's key, and its parameter in links."""
 
 
 def draw_style() -> None:
     """Gives the page its style, with larger type where that is asked for."""
-    larger = f"html {{ font-size: {round(16 * LARGER)}px; }}" if is_large() else ""
-    st.html(f"<style>{STYLE}{larger}</style>")
+    larger = LARGE if is_large() else ""
+    kind = st.context.theme.type or "light"
+    side = st.get_option(f"theme.{kind}.secondaryBackgroundColor") or "Canvas"
+    st.html(f"<style>:root {{ --lab-side: {side}; }} {STYLE}{larger}</style>")
 
 
 def draw_size() -> None:

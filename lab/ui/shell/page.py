@@ -24,6 +24,10 @@ R = TypeVar("R", bound=Recorded)
 Tabs = Mapping[str, Callable[[S, R], None]]
 TAKE_AWAY, HOW = "Take away", "How it works"
 STOPPED = "This run was stopped: everything here rests on what had been measured by then."
+SEE_THE_RESULT = """<script>
+if (innerWidth < 768) document.querySelector("[data-testid=stSidebarCollapseButton] button")?.click();
+</script>"""
+"""On a telephone the sidebar covers the page: it closes once something is run."""
 STOPPED_SCRIPT = "The run was stopped before its end; this computes all of it."
 STORED = "Stored with the lab: measured on {date} on {device}. “{button}” measures it anew."
 STOPPED_FILES = (
@@ -260,6 +264,7 @@ def run_button(wanted: S | None, slot: str, label: str, drop: Callable[[S], None
         note.info("The settings have changed: the result below belongs to the previous ones.", icon=":material/info:")
         pressed = button.button("Run", key="run_here", width="stretch")
     if wanted is not None and pressed:
+        st.html(SEE_THE_RESULT, unsafe_allow_javascript=True)
         drop(wanted)
     if wanted is not None and (pressed or live or applied is None):
         st.session_state[f"_applied_{slot}"] = applied = wanted

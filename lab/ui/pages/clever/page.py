@@ -93,7 +93,7 @@ def show(setup: Setup, result: Estimate) -> None:
     if len(setup.classes) > ALL_CLASSES:
         how.append(f"Of {len(setup.classes):,} classes, the most probable are scored.")
     if exact:
-        how.append("The network is linear: the exact distance, leaving aside the range of pixels, is known.")
+        how.append("Within the radius the network is linear: the exact distance, pixels' range left aside, is known.")
     left, right = st.columns([1, 4])
     with left:
         show_image(setup.subject.x[0], "the picture")
@@ -125,15 +125,19 @@ def sentence(setup: Setup, result: Estimate) -> str:
         return f"No estimate from {batches} of {setup.sampling.batches} batches: it takes at least {FEW}."
     norm, best = setup.norm, nearest(result.attacks)
     name, size = setup.subject.card.name, written(score_of(result), norm)
+    part = "" if result.clever.complete else f"From the first {batches} of {setup.sampling.batches} batches, "
     if best is not None and best.distance < score_of(result) and not _flat(result):
         return (
-            f"CLEVER's estimate for **{name}**, **{size}** in {NORM_NAMES[norm]}, is too large: {name_of(best.attack)} "
-            f"makes it see *{setup.classes[best.label]}* at **{written(best.distance, norm)}**."
+            f"{part}CLEVER's estimate for **{name}**, **{size}** in {NORM_NAMES[norm]}, is too large: "
+            f"{name_of(best.attack)} makes it see *{setup.classes[best.label]}* at **{written(best.distance, norm)}**."
         )
-    part = "" if result.clever.complete else f"From the first {batches} of {setup.sampling.batches} batches, "
+    capped = score_of(result) >= setup.sampling.radius * (1 - ALIKE)
+    nearer = f"*{target_name(result, nearest_target(result))}* is the nearest other class"
+    if capped:
+        nearer = "that is the radius within which it looked, beyond which it says nothing"
     estimated = (
         f"{part}CLEVER estimates that **{name}** goes on seeing *{_seen(result)}* in every picture nearer than "
-        f"**{size}** in {NORM_NAMES[norm]}; *{target_name(result, nearest_target(result))}* is the nearest other class."
+        f"**{size}** in {NORM_NAMES[norm]}; {nearer}."
     )
     if best is None:
         return estimated
@@ -164,15 +168,18 @@ def _flat(result: Estimate) -> bool:
 
 
 def _exact(result: Estimate) -> float | None:
-    """The exact distance where the network was shown to be linear, pixels' range left aside.
+    """The exact distance where the network was shown to be linear as far as that, pixels' range left aside.
 
-    That is where the gradient has the same length at the image and wherever the ball was sampled.
+    That is where the gradient has the same length at the image and wherever the ball was sampled, the distance lies
+    within the ball, and no attack found a smaller one.
     """
     scores, slope = result.clever, result.clever.slope[0]
     lengths = scores.maxima[0].double()
     alike = bool(((lengths - slope[:, None]).abs() <= ALIKE * slope[:, None]).all())
     if scores.sampling.order == 1 and lengths.shape[1] >= FEW and alike and bool((slope > 0).all()):
-        return float((scores.margin[0] / slope).min())
+        distance, best = float((scores.margin[0] / slope).min()), nearest(result.attacks)
+        if distance <= scores.sampling.radius and (best is None or best.distance >= distance * (1 - ALIKE)):
+            return distance
     return None
 
 

@@ -76,7 +76,7 @@ def choose(ask: Ask) -> Pair | None:
     a = pick_scenario()
     if a is None:
         return None
-    left, right = st.columns(2, gap="large", vertical_alignment="bottom")
+    left, right = st.columns(2, gap="large")
     with left:
         subject = _other_model(ask, a.subject)
     with right:

@@ -113,7 +113,7 @@ def _curves(setup: Setup, result: Smoothing, key: str) -> None:
     about = prose(
         NAME,
         "The chart",
-        n=len(result.y),
+        n=len(result.y) if result.complete else max(len(each.classes) for each in certificates.values()),
         looks=f"{setup.looks:,}",
         alpha=f"{ALPHA:g}",
         steps=STEPS,

@@ -9,7 +9,7 @@ import streamlit as st
 
 from lab.experiments.robustness.curves import ROOM, Robustness
 from lab.models.catalog import find_model
-from lab.ui.pages.robustness.setup import NAME, Setup
+from lab.ui.pages.robustness.setup import NAME, Setup, finished
 from lab.ui.shell import cache
 from lab.ui.shell.ask import Ask
 from lab.ui.shell.prose import prose
@@ -22,7 +22,7 @@ def images(setup: Setup, result: Robustness) -> None:
     """Which attack broke which image of one model at what distance."""
     names = setup.names
     model = Ask(NAME).select("table_model", "Model", setup.models, setup.models[0], format_func=names.__getitem__)
-    outcomes = [o for o in result.outcomes if o.model == model]
+    outcomes = [o for o in finished(setup, result) if o.model == model]
     if not outcomes:
         st.info("This model has not been measured yet.")
         return
@@ -34,11 +34,9 @@ def images(setup: Setup, result: Robustness) -> None:
         distances = {o.attack: float(o.distance[i]) for o in outcomes}
         row["first broken by"] = _first(distances, setup) if outcomes[0].right[i] else "wrong when clean"
         for attack, distance in distances.items():
-            row[setup.methods[attack]] = None if distance == float("inf") else distance * unit
+            row[setup.methods[attack]] = "" if distance == float("inf") else f"{distance * unit:.3g}"
         rows.append(row)
-    number = st.column_config.NumberColumn(format="%.3g")
-    columns = {setup.methods[o.attack]: number for o in outcomes}
-    st.dataframe(rows, hide_index=True, width="stretch", key="by_image", column_config=columns)
+    st.dataframe(rows, hide_index=True, width="stretch", key="by_image")
     st.caption(prose(NAME, "The table", n=len(rows), unit=" (n/255)" if unit == 255 else ""))
 
 

@@ -16,7 +16,7 @@ from lab.progress import Progress
 from lab.ui.pages.robustness.believed import believed
 from lab.ui.pages.robustness.images import images
 from lab.ui.pages.robustness.leaderboard import leaderboard
-from lab.ui.pages.robustness.setup import NAME, Setup, autoattack_if_lower, choose, ranking, worst
+from lab.ui.pages.robustness.setup import NAME, Setup, autoattack_if_lower, choose, finished, is_strong, ranking, worst
 from lab.ui.parts.show import show_chart
 from lab.ui.shell import cache
 from lab.ui.shell.downloads import Offer, table_of
@@ -73,9 +73,13 @@ def sentence(setup: Setup, result: Robustness) -> str:
         return f"*{setup.names[key]}* still classifies **{worst(shared, key, eps):.0%}** correctly (clean {clean:.0%})"
 
     least = f"; {kept(ranked[-1])}" if len(ranked) > 1 else ""
+    why = (
+        "a sign of masked gradients"
+        if is_strong(setup, shared.outcomes)
+        else "the attacks measured here are too weak to tell"
+    )
     seeming = [
-        f"*{setup.names[key]}* keeps {worst(shared, key, eps):.0%} here and {card:.0%} under AutoAttack: "
-        "a sign of masked gradients."
+        f"*{setup.names[key]}* keeps {worst(shared, key, eps):.0%} here and {card:.0%} under AutoAttack: {why}."
         for key in ranked
         if (card := autoattack_if_lower(setup, shared, key)) is not None
     ]
@@ -88,7 +92,8 @@ def sentence(setup: Setup, result: Robustness) -> str:
 
 def _so_far(setup: Setup, result: Robustness) -> str:
     """The last thing that was measured, while nothing can be compared."""
-    last = result.outcomes[-1]
+    attacked = [o for o in result.outcomes if o.eps and o.eps[-1]]
+    last = (attacked or result.outcomes)[-1]
     name, method = setup.names[last.model], setup.methods[last.attack]
     if not last.eps or not last.eps[-1]:
         right = f"it classifies **{last.at(0).accuracy:.0%}** correctly"
@@ -106,7 +111,8 @@ def doing(setup: Setup) -> str:
 
 def files(setup: Setup, result: Robustness) -> Sequence[Offer]:
     """What broke which image, beside the curves."""
-    return (Offer("Images (.csv)", "images.csv", "text/csv", table_of(result.image_rows())),)
+    whole = replace(result, outcomes=finished(setup, result))  # an image that was not attacked has withstood nothing
+    return (Offer("Images (.csv)", "images.csv", "text/csv", table_of(whole.image_rows())),)
 
 
 def command(setup: Setup, result: Robustness) -> str:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 
 from lab.attacks import CATALOG
 from lab.attacks.catalog import find_attack
-from lab.experiments.robustness.curves import ROOM, Robustness, settings
+from lab.experiments.robustness.curves import ROOM, Outcome, Robustness, settings
 from lab.models.catalog import find_model
-from lab.types import LabError, ParamError
+from lab.types import Access, LabError, ParamError
 from lab.ui.shell.ask import Ask, model_name
 from lab.ui.shell.words import short_name
 
@@ -31,6 +31,8 @@ LARGEST: Mapping[str, Mapping[str, float]] = {
 """Largest epsilon to begin with; in L-infinity in 255ths."""
 IMAGES = (20, 50, 100, 200, 500, 1000)
 SIZES = (3, 5, 7, 9, 13)
+ENOUGH = 20
+"""Iterations from which on what an attack leaves standing is set against AutoAttack."""
 SEEMING = 0.2
 """An accuracy that is larger than AutoAttack's by this share is not believed."""
 
@@ -101,6 +103,17 @@ def _fits(key: str, norm: str) -> bool:
     except LabError:
         return False
     return True
+
+
+def finished(setup: Setup, result: Robustness) -> tuple[Outcome, ...]:
+    """What was measured at every size that was asked for."""
+    return tuple(o for o in result.outcomes if set(o.eps) >= set(setup.eps))
+
+
+def is_strong(setup: Setup, outcomes: Sequence[Outcome]) -> bool:
+    """Whether an attack among these follows the gradient for long enough that what it leaves says something."""
+    follows = any(CATALOG[o.attack].access is Access.GRADIENTS and o.attack != "fgsm" for o in outcomes)
+    return follows and setup.steps >= ENOUGH
 
 
 def worst(result: Robustness, model: str, eps: float) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import get_args
+from typing import Any, get_args
 
 import streamlit as st
 from torch import Tensor
@@ -92,10 +92,13 @@ def sentence(setup: Setup, result: Matrix) -> str:
     told = f"{made}, the images fool another model **{mean:.0%}** of the time"
     if best["success"] == worst["success"]:
         return f"{told}."
-    return (
-        f"{told}; most often from {names[best['source']]} to {names[best['target']]} (**{best['success']:.0%}**), "
-        f"least often from {names[worst['source']]} to {names[worst['target']]} (**{worst['success']:.0%}**)."
-    )
+
+    def pair(row: Mapping[str, Any]) -> str:
+        alike = sum(other["success"] == row["success"] for other in between) - 1
+        also = f", as {alike} other pair{'' if alike == 1 else 's'}" if alike else ""
+        return f"from {names[row['source']]} to {names[row['target']]} (**{row['success']:.0%}**{also})"
+
+    return f"{told}; most often {pair(best)}, least often {pair(worst)}."
 
 
 def doing(setup: Setup) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator
 from typing import Any, cast
 
 import streamlit as st
@@ -20,6 +20,7 @@ from lab.ui.pages.defenses.training.setup import ASK, NAME, NETS
 from lab.ui.shell import trained
 from lab.ui.shell.downloads import Offer, offer_files
 from lab.ui.shell.jobs import answer
+from lab.ui.shell.links import link_to
 from lab.ui.shell.prose import prose
 
 
@@ -46,6 +47,7 @@ def save(run: Trained, net: nn.Module) -> None:
         if about is None:
             return
         saved[asked] = trained.keep(about, net)
+        _choose(saved[asked])
     _saved(saved[asked], net)
 
 
@@ -63,9 +65,8 @@ def _saved(key: str, net: nn.Module) -> None:
         "Every page now offers it to you."
     )
     with st.container(horizontal=True, gap="small"):
-        _leads_to("pages/attack.py", "Attack it", ":material/bolt:", {"model": key})
-        chosen = {"robustness_task": about.task, f"robustness_models_{about.task}": [key]}
-        _leads_to("pages/robustness.py", "Measure its robustness", ":material/shield:", chosen)
+        link_to("pages/attack.py", "Attack it", ":material/bolt:")
+        link_to("pages/robustness.py", "Measure its robustness", ":material/shield:")
     folder = Folder()
     file = folder.path / "net"
     save_weights(net, file, about={"architecture": about.details["architecture"]})
@@ -81,8 +82,7 @@ def _saved(key: str, net: nn.Module) -> None:
     st.caption(f"With both files in one folder: `lab.load_model('{name}')`, and `--model {name}` on the command line.")
 
 
-def _leads_to(path: str, label: str, icon: str, chosen: Mapping[str, Any]) -> None:
-    """A button that leads to another page, with these values of its widgets."""
-    if st.button(label, key=ASK.key(f"to_{path[6:-3]}"), icon=icon):
-        st.session_state.update(chosen)
-        st.switch_page(path)
+def _choose(key: str) -> None:
+    """Makes a net the one that the pages of the links look at."""
+    task = key.split("/")[0]
+    st.session_state.update({"model": key, "robustness_task": task, f"robustness_models_{task}": [key]})
