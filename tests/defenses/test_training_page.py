@@ -122,6 +122,9 @@ def test_a_saved_net_can_be_picked_in_this_session_and_in_no_other() -> None:
     card = catalog.find_model(key).card()
     assert card.name == "My: first try"
     assert any("Saved as **My: first try**" in s.value for s in at.success)
+    assert at.session_state["model"] == key, "the pages of the links look at it"
+    assert at.session_state["robustness_models_mnist"] == [key]
+    assert {m.value for m in at.markdown} >= {"Attack it", "Measure its robustness"}  # links, where app.py is there
     assert card.robust[0].eps == pytest.approx(0.3)
     model = lab.load_model(key)
     assert all(torch.equal(a, b.to(a)) for a, b in zip(weights(at), model.net.state_dict().values(), strict=True))
@@ -134,7 +137,7 @@ def test_a_saved_net_can_be_picked_in_this_session_and_in_no_other() -> None:
     assert other.selectbox(key="model").value == "imagenet/efficientnet_lite0"
 
     mine = AppTest.from_file(ROOT / "app.py", default_timeout=60)
-    mine.session_state["_own"] = [key, "mnist/own-let-go"]
+    mine.session_state["_own"] = {key: "My: first try", "mnist/own-let-go": "My: another"}
     mine.query_params["model"] = "My: first try, MNIST"
     mine = settle(mine.switch_page("pages/attack.py").run())
     assert [o for o in mine.selectbox(key="model").options if o.startswith("My: ")] == ["My: first try, MNIST"]

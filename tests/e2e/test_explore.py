@@ -66,9 +66,9 @@ def test_two_pictures_are_wiped_blinked_and_zoomed_together(visit: Visitor) -> N
 def test_a_small_screen_has_the_two_that_are_compared_side_by_side(visit: Visitor) -> None:
     visit.page.set_viewport_size({"width": 390, "height": 844})
     page = visit.open(DIGITS)
-    boxes = page.locator(".st-key-pictures .tiles img").evaluate_all(
-        "all => all.map(i => i.getBoundingClientRect()).map(r => [r.x, r.y, r.width])"
-    )
+    shown = page.locator(".st-key-pictures .tiles img")
+    shown.nth(1).wait_for()
+    boxes = shown.evaluate_all("all => all.map(i => i.getBoundingClientRect()).map(r => [r.x, r.y, r.width])")
     (x, y, width), (other_x, other_y, other_width), *_ = boxes
     assert y == other_y
     assert other_x > x + width

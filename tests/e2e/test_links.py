@@ -22,3 +22,18 @@ def test_an_old_link_restores_its_settings_under_their_present_names(visit: Visi
     assert not re.search(r"[?&]s_", page.url)
     visit.rest()
     assert visit.errors == []
+
+
+def test_a_net_that_was_trained_and_saved_is_attacked_at_a_click(visit: Visitor) -> None:
+    page = visit.open(
+        "/defenses?defenses_view=Adversarial+training&training_net=Fully+connected&training_epochs=1&training_images=200"
+    )
+    page.get_by_role("button", name="Train", exact=True).click()
+    save = page.locator(".st-key-training_save button")
+    save.click(timeout=120_000)
+    page.locator(".st-key-result, [data-testid=stMain]").get_by_text("Saved as").first.wait_for(timeout=120_000)
+    visit.rest()
+    page.locator("[data-testid=stMain] [data-testid=stPageLink] a", has_text="Attack it").click()
+    page.locator(".st-key-result h3").wait_for(timeout=60_000)
+    visit.rest()
+    assert visit.verdict().startswith("My: ")

@@ -34,9 +34,11 @@ def images(setup: Setup, result: Robustness) -> None:
         distances = {o.attack: float(o.distance[i]) for o in outcomes}
         row["first broken by"] = _first(distances, setup) if outcomes[0].right[i] else "wrong when clean"
         for attack, distance in distances.items():
-            row[setup.methods[attack]] = "" if distance == float("inf") else f"{distance * unit:.3g}"
+            row[setup.methods[attack]] = None if distance == float("inf") else distance * unit
         rows.append(row)
-    st.dataframe(rows, hide_index=True, width="stretch", key="by_image")
+    number = st.column_config.NumberColumn(format="%.3g")
+    columns = {setup.methods[o.attack]: number for o in outcomes}
+    st.dataframe(rows, hide_index=True, width="stretch", key="by_image", column_config=columns)
     st.caption(prose(NAME, "The table", n=len(rows), unit=" (n/255)" if unit == 255 else ""))
 
 
